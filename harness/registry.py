@@ -1,0 +1,387 @@
+"""What can be registered, and where it goes: operations, formulations, backends, recipes, metrics.
+
+A room's file builds one of these frozen records and registers it when it is imported; nothing else
+in the harness has to be told. A second thing of one name raises `RegistrationError`: nothing is ever
+overridden. No heavy import here: arrays are named in annotations only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+
+from harness.errors import RegistrationError, did_you_mean
+from harness.model import Written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.formats import DType, NumberFormat, Precision
+    from harness.reference.elements import Reference
+
+T = TypeVar("T")
+
+PRIMITIVE_GROUPS: Final = ("elementwise", "sum", "matmul", "linalg")
+"""What a formulation may need of a backend; a backend declares its compute dtype for each."""
+
+
+class Registry(Generic[T]):
+    """Names and what they stand for; registering a name twice raises."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._items: dict[str, T] = {}
+        self._origin: dict[str, str] = {}
+
+    def add(self, name: str, item: T, origin: str) -> None:
+        """Register `item`; `origin` (a module's name) is told when the name is taken."""
+        if name in self._items:
+            raise RegistrationError(
+                f"{self.kind} {name!r} is registered by {origin} and already by {self._origin[name]}"
+            )
+        self._items[name] = item
+        self._origin[name] = origin
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._items:
+            raise KeyError(f"unknown {self.kind} {name!r}; {did_you_mean(name, list(self._items))}")
+        return self._items[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def values(self) -> Sequence[T]:
+        """Return what is registered, in the order of registration."""
+        return tuple(self._items.values())
+
+    def origin(self, name: str) -> str:
+        """Return the module that registered `name`."""
+        return self._origin[name]
+
+
+# ---- operations and formulations -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A scalar parameter of an operation. Numbers stay exact decimals; `default` None: required."""
+
+    default: Written | None
+    description: str
+    choices: tuple[Written, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Work of one call: floating-point operations, and bytes that must cross to and from memory."""
+
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExactProblem:
+    """Inputs as a referee sees them: float64 arrays that hold the rounded inputs exactly."""
+
+    operation: str
+    inputs: Mapping[str, NDArray[np.float64]]
+    parameters: Mapping[str, Written]
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A mathematical function: certified reference, a-priori error bound with source, cost."""
+
+    name: str
+    title: str
+    formula: str
+    """In plain text, for reports."""
+    inputs: Mapping[str, str]
+    """Name → shape in words, in the order in which formulations take them."""
+    outputs: tuple[str, ...]
+    """Names, in the order in which formulations return them."""
+    dtypes: tuple[str, ...]
+    """What a case runs when it names none."""
+    reference: Callable[[ExactProblem], Reference]
+    """Certified values and the quantities that bounds need. Raises InputError for inputs it cannot take."""
+    reference_version: int
+    """Part of the cache key: raised whenever `reference` could give another content."""
+    bound_formula: str
+    bound_source: str
+    bound: Callable[[ExactProblem, Reference, Precision], Mapping[str, NDArray[np.float64]]] | None = None
+    """Per output, log2 of the error allowed to each element (broadcastable to its shape)."""
+    judge: (
+        Callable[
+            [ExactProblem, Reference, Mapping[str, NDArray[np.float64]], Precision],
+            Mapping[str, Mapping[str, float]],
+        ]
+        | None
+    ) = None
+    """Per output, metrics that are the operation's own; may hold `bound_ratio` instead of `bound`."""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    cost: Callable[[Mapping[str, tuple[int, ...]], Mapping[str, Written], int], Cost] | None = None
+    """(input shapes, parameters, bytes of one element) → Cost."""
+    signed_zero: bool = False
+    """Whether −0 and +0 are different results (elementwise operations and conversions only)."""
+    differentiable: tuple[str, ...] = ()
+    """Inputs with respect to which a rigorous derivative exists; empty: forward only."""
+
+
+@dataclass(frozen=True)
+class Formulation:
+    """One algorithm for an operation.
+
+    `build(xp, *inputs, **parameters)` takes native arrays in the order of the operation's inputs and
+    returns a thunk; the thunk, and nothing else, is timed. It returns one native array, or a tuple
+    of them in the order of the operation's outputs.
+    """
+
+    operation: str
+    name: str
+    build: Callable[..., Callable[[], Any]]
+    title: str
+    needs: tuple[str, ...] = ("elementwise",)
+    """Of `PRIMITIVE_GROUPS`: a backend that lacks one for a dtype makes the cell `unsupported`."""
+    backends: tuple[str, ...] | None = None
+    """None: any backend, through its namespace."""
+    compute: str | Mapping[str, str] | None = None
+    """Dtype that reductions accumulate in, where the formulation decides it: one name, or dtype → name
+    (then only these dtypes are supported). None: what the backend declares for `needs`."""
+
+
+class Thunk(Protocol):
+    """What is timed: no argument, returns the native result."""
+
+    def __call__(self) -> Any: ...
+
+
+# ---- backends --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Why a backend cannot do something: `unavailable` (not here) or `unsupported` (not at all)."""
+
+    word: str
+    reason: str
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """An array library on a device. Declarations are plain data and import nothing heavy."""
+
+    name: str
+    title: str
+    requires: tuple[str, ...]
+    """Modules that must be importable; found without importing them."""
+    capabilities: Mapping[str, Mapping[str, str | Lack]]
+    """dtype → primitive group → compute dtype, or the lack of it. A dtype left out is unsupported."""
+
+    def unavailable(self) -> str | None:
+        """Return why this backend cannot run on this machine, or None. Imports nothing heavy."""
+
+    def environment(self, threads: int) -> Mapping[str, str]:
+        """Return the variables that must be set before the library is imported."""
+
+    def start(self, threads: int) -> None:
+        """Import the library and set its own switches; called once, in the worker."""
+
+    def from_bits(self, bits: NDArray[Any], storage: NumberFormat) -> Any:
+        """Return a native 64-byte-aligned contiguous array of the bit patterns given (unsigned ints)."""
+
+    def to_bits(self, array: Any) -> tuple[NDArray[Any], str]:
+        """Return a native array's bit patterns (unsigned ints) and the name of its format."""
+
+    def namespace(self, dtype: DType, *, checked: bool) -> Any:
+        """Return the array functions that formulations use, for this dtype.
+
+        Checked functions raise DtypeError when a result leaves the declared dtype; unchecked ones,
+        used while timing, compute the same bits without the check.
+        """
+
+    def synchronize(self) -> None:
+        """Wait until all work started is done (CPU: nothing)."""
+
+    def facts(self) -> Mapping[str, str]:
+        """Return versions, BLAS, thread counts as found, for the record. Called in the worker."""
+
+
+# ---- recipes and metrics ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of a recipe. `kind` is one of number, integer, shape, text, numbers (nested lists)."""
+
+    kind: str
+    description: str
+    default: Any = None
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class RecipeContext:
+    """What a recipe may use beside its arguments."""
+
+    format: NumberFormat
+    """The storage format: ill-conditioned inputs are built on its grid."""
+    stream: Any
+    """A harness.recipes RandomStream of this input alone: raw generator bits, the same everywhere."""
+    folder: Path
+    others: Mapping[str, NDArray[np.float64]]
+    """Inputs made before this one, already rounded."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an input is made, bit for bit the same on every machine.
+
+    `make(context, **arguments)` returns a float64 array, or an object array of exact numbers
+    (Fraction, or Decimal for ±Infinity and NaN); the caller rounds it once to the storage format.
+    """
+
+    name: str
+    title: str
+    arguments: Mapping[str, Argument]
+    make: Callable[..., NDArray[Any]]
+    elements: Callable[[Mapping[str, Any]], int | None]
+    """Number of elements from the arguments alone (None: not known before), without NumPy."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of accuracy: renderers know its unit and hint, never its name."""
+
+    name: str
+    title: str
+    unit: str
+    formula: str
+    source: str
+    compute: Callable[[Any], float | int | str | None] | None
+    """Takes a harness.metrics Judgement. None: given by an operation's own `judge`."""
+    better: str = "low"
+    """low, high, or none."""
+    display: str = "scientific"
+    """scientific, fixed, integer, percent or text."""
+
+
+OPERATIONS: Final[Registry[Operation]] = Registry("operation")
+FORMULATIONS: Final[Registry[Formulation]] = Registry("formulation")
+"""By `operation/name`; a backend's own by `operation/name@backend`."""
+BACKENDS: Final[Registry[Backend]] = Registry("backend")
+RECIPES: Final[Registry[Recipe]] = Registry("recipe")
+METRICS: Final[Registry[Metric]] = Registry("metric")
+
+
+def register_operation(operation: Operation) -> Operation:
+    """Register an operation; it must have a bound of its own or a judge that gives `bound_ratio`."""
+    if operation.bound is None and operation.judge is None:
+        raise RegistrationError(f"operation {operation.name!r} has neither a bound nor a judge")
+    OPERATIONS.add(operation.name, operation, operation.reference.__module__)
+    return operation
+
+
+def formulation(
+    operation: str,
+    name: str,
+    *,
+    title: str,
+    needs: Sequence[str] = ("elementwise",),
+    backends: Sequence[str] | None = None,
+    compute: str | Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., Thunk]], Callable[..., Thunk]]:
+    """Register the decorated function as formulation `name` of `operation` (see `Formulation`)."""
+    unknown = sorted(set(needs) - set(PRIMITIVE_GROUPS))
+    if unknown:
+        raise RegistrationError(f"formulation {operation}/{name} needs unknown primitives {unknown}")
+
+    def register(build: Callable[..., Thunk]) -> Callable[..., Thunk]:
+        only = None if backends is None else tuple(backends)
+        item = Formulation(operation, name, build, title, tuple(needs), only, compute)
+        for key in [f"{operation}/{name}"] if only is None else [f"{operation}/{name}@{b}" for b in only]:
+            FORMULATIONS.add(key, item, build.__module__)
+        return build
+
+    return register
+
+
+def library(
+    backend: str, operation: str, *, title: str, compute: Mapping[str, str]
+) -> Callable[[Callable[..., Thunk]], Callable[..., Thunk]]:
+    """Register a backend's own callable as formulation `library`: dtype → what it computes in."""
+    return formulation(operation, "library", title=title, needs=(), backends=(backend,), compute=compute)
+
+
+def register_backend(backend: Backend) -> Backend:
+    """Register a backend."""
+    BACKENDS.add(backend.name, backend, type(backend).__module__)
+    return backend
+
+
+def register_recipe(recipe: Recipe) -> Recipe:
+    """Register a recipe."""
+    RECIPES.add(recipe.name, recipe, recipe.make.__module__)
+    return recipe
+
+
+def register_metric(metric: Metric, origin: str) -> Metric:
+    """Register a metric."""
+    METRICS.add(metric.name, metric, origin)
+    return metric
+
+
+def formulations_of(operation: str) -> tuple[str, ...]:
+    """Return the names of an operation's formulations, in the order of registration."""
+    names = dict.fromkeys(f.name for f in FORMULATIONS.values() if f.operation == operation)
+    return tuple(names)
+
+
+def find_formulation(operation: str, name: str, backend: str) -> Formulation | None:
+    """Return the formulation that `backend` runs under `name`: its own before the general one."""
+    for key in (f"{operation}/{name}@{backend}", f"{operation}/{name}"):
+        if key in FORMULATIONS:
+            return FORMULATIONS[key]
+    return None
+
+
+def support(operation: str, name: str, backend: Backend, dtype: str) -> str | Lack:
+    """Return the compute dtype of a formulation on a backend, or why it cannot run.
+
+    Skips with reasons, `harness list` and the documented support table all derive from this.
+    """
+    found = find_formulation(operation, name, backend.name)
+    if found is None:
+        return Lack("unsupported", f"{backend.name} has no {name!r} formulation of {operation}")
+    declared = backend.capabilities.get(dtype)
+    if declared is None:
+        return Lack("unsupported", f"{backend.name} does not hold {dtype}")
+    for need in found.needs:
+        have = declared.get(need, Lack("unsupported", f"{backend.name} has no {need} in {dtype}"))
+        if isinstance(have, Lack):
+            return have
+    if isinstance(found.compute, str):
+        return found.compute
+    if found.compute is not None:
+        return found.compute.get(
+            dtype, Lack("unsupported", f"{backend.name}'s {name} of {operation} does not take {dtype}")
+        )
+    reductions = [g for g in found.needs if g != "elementwise"] or ["elementwise"]
+    candidates = [str(declared[g]) for g in reductions]
+    return _narrowest(candidates)
+
+
+def _narrowest(names: Sequence[str]) -> str:
+    from harness.formats import DTYPES
+
+    return min(names, key=lambda n: DTYPES[n].storage.precision)
