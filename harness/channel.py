@@ -1,0 +1,60 @@
+"""The child's end of the pipe: private descriptors, and an end when the parent ends.
+
+Kernels print, read their standard input, and hang. So the protocol moves to descriptors of its own
+before anything else is imported, a thread watches the pipe, and on Linux the kernel is asked to kill
+the child with its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import Any
+
+from harness.protocol import decode, encode
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Channel:
+    """Requests in, replies out, one JSON line each; `next_request` returns None at the end."""
+
+    def __init__(self) -> None:
+        self._requests = os.fdopen(os.dup(0), "rb", buffering=1 << 16)
+        self._replies = os.dup(1)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        os.dup2(2, 1)  # what a kernel prints goes where its errors go
+        self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        _die_with_parent()
+        threading.Thread(target=self._read, name="requests", daemon=True).start()
+
+    def _read(self) -> None:
+        for line in self._requests:
+            self._queue.put(line)
+        os._exit(0)  # the parent closed the pipe or died: nobody waits for what is still running
+
+    def next_request(self) -> dict[str, Any]:
+        """Wait for one request; the process ends when the pipe does."""
+        request: dict[str, Any] = decode(self._queue.get())
+        return request
+
+    def reply(self, message: dict[str, Any]) -> None:
+        """Send one reply whole."""
+        data = memoryview(encode(message).encode() + b"\n")
+        while data:
+            data = data[os.write(self._replies, data) :]
+
+
+def _die_with_parent() -> None:
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:
+        os._exit(0)

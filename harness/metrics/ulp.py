@@ -1,0 +1,115 @@
+"""Errors in units in the last place, and the bits that they leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.registry import Metric, register_metric
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.metrics.judgement import Judgement
+
+MULLER = "Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed., definition 2.6 (Goldberg, extended)"
+ULP = "|ŷ − y| / 2^(max(⌊log₂|y|⌋, e_min) − p + 1)"
+
+
+def _values(j: Judgement) -> NDArray[np.float64] | None:
+    if not j.comparable or not j.decided.any():
+        return None
+    return j.ulp[j.decided]
+
+
+def _max(j: Judgement) -> float | None:
+    ulp = _values(j)
+    return None if ulp is None else float(ulp.max())
+
+
+def _quantile(q: float, j: Judgement) -> float | None:
+    import numpy as np
+
+    ulp = _values(j)
+    return None if ulp is None else float(np.quantile(ulp, q, method="higher"))
+
+
+def _bias(j: Judgement) -> float | None:
+    import math
+
+    ulp = _values(j)
+    if ulp is None:
+        return None
+    signed = ulp * j.sign_of_error[j.decided]
+    finite = signed[abs(signed) < float("inf")]
+    return math.fsum(finite) / signed.size if finite.size == signed.size else None
+
+
+def _correctly_rounded(j: Judgement) -> float | None:
+    import numpy as np
+
+    if not j.decided.any():
+        return None
+    same = (j.computed == j.rounded) | (np.isnan(j.computed) & np.isnan(j.rounded))
+    if j.operation.signed_zero:
+        same &= (np.signbit(j.computed) == np.signbit(j.rounded)) | (j.computed != 0)
+    return float(same[j.decided].mean())
+
+
+def _bits(j: Judgement) -> float | None:
+    import math
+
+    worst = _max(j)
+    if worst is None:
+        return None
+    lost = math.inf if math.isinf(worst) else math.log2(max(1.0, 2 * worst))
+    return max(0.0, j.precision.format.precision - lost)
+
+
+def _radius(j: Judgement) -> float | None:
+    import numpy as np
+
+    from harness.metrics.judgement import exp2
+
+    at = j.decided & j.exact_finite
+    if not at.any():
+        return None
+    radius = np.broadcast_to(j.reference.radius_log2, j.computed.shape)
+    return float(exp2(np.max(radius[at] - j.ulp_log2[at])))
+
+
+for _metric in (
+    Metric("max_ulp", "Largest error", "ulp", f"max {ULP}", MULLER, _max),
+    Metric("p99_ulp", "99th percentile", "ulp", f"0.99 quantile of {ULP}", MULLER, lambda j: _quantile(0.99, j)),
+    Metric("median_ulp", "Median error", "ulp", f"median of {ULP}", MULLER, lambda j: _quantile(0.5, j)),
+    Metric(
+        "correctly_rounded_fraction",
+        "Correctly rounded",
+        "1",
+        "share of elements equal to the exact result rounded once to nearest, ties to even",
+        "IEEE 754-2019, 4.3.1",
+        _correctly_rounded,
+        "high",
+        "percent",
+    ),
+    Metric("bias_ulp", "Bias", "ulp", "mean of (ŷ − y) in ulps of y", MULLER, _bias, "none"),
+    Metric(
+        "bits",
+        "Bits left",
+        "bit",
+        "max(0, p − log₂ max(1, 2·max_ulp)): a correctly rounded result keeps all p bits",
+        MULLER,
+        _bits,
+        "high",
+        "fixed",
+    ),
+    Metric(
+        "reference_radius_ulp",
+        "Radius of the reference",
+        "ulp",
+        "largest radius of the certified ball, in ulps of its middle",
+        "Johansson, Arb: efficient arbitrary-precision midpoint-radius interval arithmetic, 2017",
+        _radius,
+    ),
+):
+    register_metric(_metric, __name__)
