@@ -1,0 +1,1 @@
+"""Certified arithmetic: enclosures by ball arithmetic, the arrays that hold them, and their cache."""
