@@ -1,0 +1,246 @@
+"""The judge, a program of its own: makes inputs, certifies references, scores outputs.
+
+No formulation runs here, so that a kernel which flips flush-to-zero or a rounding mode cannot touch
+what judges it. Started as `python -m harness.referee`; requests and replies are JSON lines
+(`harness.protocol`), arrays are files of bit patterns.
+
+- `{"do": "prepare", "problem": Problem}` makes the inputs and their reference, once.
+- `{"do": "score", "cell": id, "problem": Problem, "outputs": {name: path}, "formats": {name: format},
+  "compute_dtype": dtype}` judges what a worker wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import os
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import catalogue
+from harness.channel import Channel
+from harness.errors import InputError, UserError, did_you_mean
+from harness.model import Problem, Published, Written
+from harness.protocol import PROTOCOL_VERSION
+from harness.registry import OPERATIONS, ExactProblem, Operation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.reference.cache import ReferenceCache
+    from harness.reference.elements import Reference
+
+KEPT_PROBLEMS = 8
+"""How many problems stay in memory; the next cell is nearly always of one of the last few."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A problem whose inputs are made and whose reference is certified."""
+
+    operation: Operation
+    exact: ExactProblem
+    reference: Reference
+    found: str
+    """cached, computed, or recomputed where the cache held a damaged entry."""
+    digest: str
+    data_error: float | None
+    published: Mapping[str, tuple[tuple[Fraction, ...], int]]
+
+
+class Referee:
+    """Prepares problems and scores outputs; keeps the last few problems in memory."""
+
+    def __init__(self, cache: ReferenceCache, scratch: Path) -> None:
+        self._cache = cache
+        self._scratch = scratch
+        self._problems: OrderedDict[str, Prepared] = OrderedDict()
+
+    def prepare(self, problem: Problem) -> dict[str, Any]:
+        """Make the inputs of a problem, write their bits, and certify the reference."""
+        from harness.formats import DTYPES
+
+        start = time.perf_counter()
+        prepared = self._prepared(problem)
+        storage = DTYPES[problem.dtype].storage
+        folder = self._scratch / hashlib.sha256(problem.key.encode()).hexdigest()[:24]
+        return {
+            "problem": problem.key,
+            "status": "ok",
+            "inputs": {
+                name: str(_write_bits(folder / f"{name}.npy", storage.name, values))
+                for name, values in prepared.exact.inputs.items()
+            },
+            "shapes": {name: list(values.shape) for name, values in prepared.exact.inputs.items()},
+            "inputs_digest": prepared.digest,
+            "data_error": prepared.data_error,
+            "reference": prepared.found,
+            "undecided": prepared.reference.undecided,
+            "seconds": time.perf_counter() - start,
+        }
+
+    def score(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Judge the outputs of one cell; the row of each output holds its outcome and metrics."""
+        from harness.formats import DTYPES, Precision
+        from harness.metrics.score import score
+
+        problem: Problem = request["problem"]
+        prepared = self._prepared(problem)
+        precision = Precision.of(DTYPES[problem.dtype], request["compute_dtype"])
+        outputs = {
+            name: _read_bits(Path(path), request["formats"][name]) for name, path in request["outputs"].items()
+        }
+        foreign = {name: f for name, f in request["formats"].items() if f != precision.format.name}
+        if foreign:
+            error = "; ".join(f"output {n!r} is {f}, not {precision.format.name}" for n, f in foreign.items())
+            rows = {name: {"outcome": "raised", "error": error} for name in prepared.operation.outputs}
+        else:
+            rows = score(
+                prepared.operation,
+                prepared.exact,
+                prepared.reference,
+                outputs,
+                precision,
+                data_error=prepared.data_error,
+                published=prepared.published,
+            )
+        return {"cell": request["cell"], "status": "ok", "rows": rows}
+
+    def _prepared(self, problem: Problem) -> Prepared:
+        if problem.key in self._problems:
+            self._problems.move_to_end(problem.key)
+            return self._problems[problem.key]
+        prepared = self._make(problem)
+        self._problems[problem.key] = prepared
+        while len(self._problems) > KEPT_PROBLEMS:
+            self._problems.popitem(last=False)
+        return prepared
+
+    def _make(self, problem: Problem) -> Prepared:
+        from harness.formats import DTYPES
+        from harness.recipes import inputs_digest, make_inputs
+
+        operation = OPERATIONS[problem.operation]
+        dtype = DTYPES[problem.dtype]
+        values, errors = make_inputs(problem, dtype)
+        digest = inputs_digest(values, dtype)
+        defaults = {n: p.default for n, p in operation.parameters.items() if p.default is not None}
+        parameters: dict[str, Written] = {**defaults, **problem.parameters}
+        exact = ExactProblem(problem.operation, values, parameters, dtype)
+        key = self._cache.key(
+            operation=operation.name,
+            version=operation.reference_version,
+            parameters=parameters,
+            dtype=dtype.name,
+            mode=problem.mode,
+            inputs_digest=digest,
+        )
+        damaged = self._cache.corrupted
+        reference = self._cache.get(key)
+        found = "cached"
+        if reference is None:
+            found = "computed" if self._cache.corrupted == damaged else "recomputed"
+            reference = operation.reference(exact)
+            self._cache.put(key, reference)
+        published = {p.output: read_published(p, Path(problem.folder)) for p in problem.published}
+        worst = max(errors.values(), default=None)
+        return Prepared(operation, exact, reference, found, digest, worst, published)
+
+
+def read_published(published: Published, folder: Path) -> tuple[tuple[Fraction, ...], int]:
+    """Return a column of certified values, exactly as printed, and their digits.
+
+    Raises
+    ------
+    InputError
+        A file that is not there, lies outside `folder`, lacks the column, or holds what is no number.
+    """
+    path = (folder / published.file).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InputError(f"{published.file!r} lies outside the folder of its case")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read the published values of {published.output!r}: {error}") from None
+    if not rows or published.column not in rows[0]:
+        columns = list(rows[0]) if rows else []
+        raise InputError(
+            f"{published.file} has no column {published.column!r}", did_you_mean(published.column, columns)
+        )
+    try:
+        values = tuple(Fraction(Decimal(row[published.column].strip())) for row in rows)
+    except (InvalidOperation, ValueError, AttributeError, OverflowError):
+        raise InputError(f"column {published.column!r} of {published.file} holds what is no number") from None
+    return values, published.digits
+
+
+def _write_bits(path: Path, fmt: str, values: NDArray[np.float64]) -> Path:
+    import numpy as np
+
+    from harness.formats import FORMATS, encode
+
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}")
+        with partial.open("wb") as file:
+            np.save(file, encode(FORMATS[fmt], values), allow_pickle=False)
+        partial.replace(path)
+    return path
+
+
+def _read_bits(path: Path, fmt: str) -> NDArray[np.float64]:
+    import numpy as np
+
+    from harness.formats import FORMATS, decode
+
+    return decode(FORMATS[fmt], np.load(path, allow_pickle=False))
+
+
+def answer(referee: Referee, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the reply to one request; a fault of ours is a reply too, and never a verdict."""
+    subject = {k: request[k] for k in ("cell",) if k in request}
+    problem = request.get("problem")
+    if isinstance(problem, Problem):
+        subject["problem"] = problem.key
+    try:
+        if request["do"] == "prepare":
+            return referee.prepare(request["problem"])
+        if request["do"] == "score":
+            return referee.score(request)
+        raise UserError(f"unknown request {request['do']!r}")
+    except UserError as error:
+        return {**subject, "status": "error", "error": str(error)}
+    except Exception as error:
+        traceback.print_exc()
+        return {**subject, "status": "error", "error": f"{type(error).__name__}: {error}"}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve requests until the pipe ends."""
+    parser = argparse.ArgumentParser(prog="python -m harness.referee", description=__doc__.splitlines()[0])
+    parser.add_argument("--cache", type=Path, required=True, help="folder of certified references")
+    parser.add_argument("--scratch", type=Path, required=True, help="folder for inputs")
+    parser.add_argument("--plugin", action="append", default=[], help="module to import")
+    options = parser.parse_args(arguments)
+    channel = Channel()
+    catalogue.load(options.plugin)
+    from harness.reference.cache import ReferenceCache
+
+    referee = Referee(ReferenceCache(options.cache), options.scratch)
+    channel.reply({"hello": PROTOCOL_VERSION, "pid": os.getpid()})
+    while True:
+        channel.reply(answer(referee, channel.next_request()))
+
+
+if __name__ == "__main__":
+    main()
