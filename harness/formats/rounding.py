@@ -1,0 +1,209 @@
+"""One correct rounding to any format: from exact numbers, from float64, from unevaluated pairs.
+
+Rounding is to nearest, ties to even, in one step; what is too large becomes what the format's
+`overflow` says (the ties rule of IEEE 754-2019 §4.3.1). A NaN stays NaN. A format without −0 gives 0
+for it; one without zero gives NaN for 0 and rounds small positive numbers to its smallest; one
+without sign gives NaN for negative numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.formats.rows import NumberFormat, power_of_two
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Exact = int | Fraction | Decimal | float
+"""An exact number; special values as Decimal or float."""
+
+_FAR = 5000  # beyond the exponent range of every format, and of the float64 that carries results
+
+
+def round_exact(fmt: NumberFormat, x: Exact) -> Fraction | float:
+    """Return `x` rounded once to `fmt`: a Fraction, or ±inf, NaN or −0.0 as a float.
+
+    Parameters
+    ----------
+    x : int, Fraction, Decimal or float
+        Any exact number; infinities, NaN and −0 as Decimal or float.
+    """
+    special = _special(x)
+    if special is not None:
+        return _round_special(fmt, special)
+    number = Fraction(_within_range(x))
+    negative = number < 0
+    magnitude = round_to_grid(fmt, abs(number), "nearest")
+    if magnitude > fmt.max_finite:
+        return _round_special(fmt, -math.inf if negative else math.inf)
+    if magnitude == 0:
+        return _round_special(fmt, -0.0) if negative else _round_zero(fmt, number)
+    if negative and not fmt.signed:
+        return math.nan
+    return -magnitude if negative else magnitude
+
+
+def round_to_grid(
+    fmt: NumberFormat, x: Fraction, direction: Literal["nearest", "away", "toward_zero"]
+) -> Fraction:
+    """Return `x` on the grid of `fmt`, continued beyond the largest number with the same precision."""
+    if x < 0:
+        return -round_to_grid(fmt, -x, direction)
+    if x == 0:
+        return x
+    quantum = power_of_two(max(floor_log2(x), fmt.exponent_min) - fmt.precision + 1)
+    multiple, rest = divmod(x, quantum)
+    if direction == "away":
+        multiple += rest > 0
+    elif direction == "nearest":
+        multiple += rest > quantum / 2 or (2 * rest == quantum and multiple % 2 == 1)
+    return multiple * quantum
+
+
+def floor_log2(x: Fraction) -> int:
+    """Return ⌊log2 x⌋ of a positive rational, exactly."""
+    exponent = x.numerator.bit_length() - x.denominator.bit_length()
+    return exponent if x >= power_of_two(exponent) else exponent - 1
+
+
+def round_array(fmt: NumberFormat, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each element of `x` rounded once to `fmt`, as a float64 array of its shape."""
+    import numpy as np
+
+    values = np.asarray(x, dtype=np.float64)
+    if fmt.precision == 53:
+        return values.copy()
+    _, exponent = np.frexp(values)
+    quantum = np.maximum(exponent - 1, fmt.exponent_min) - (fmt.precision - 1)
+    rounded = np.ldexp(np.rint(np.ldexp(values, -quantum)), quantum)
+    return _settle(fmt, rounded, values)
+
+
+def round_pair(
+    fmt: NumberFormat, hi: NDArray[np.float64], lo: NDArray[np.float64], exponent: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return (hi + lo)·2^exponent rounded once to `fmt`, as a float64 array.
+
+    Parameters
+    ----------
+    hi : float64 array
+        Leading part: ±0, ±inf, NaN, or any finite number.
+    lo : float64 array
+        Trailing part, |lo| ≤ ulp(hi)/2; ignored where `hi` is zero or not finite.
+    exponent : int64 array
+        Of two; any value, also far outside float64's range.
+    """
+    import numpy as np
+
+    top, low, scale = np.broadcast_arrays(
+        np.asarray(hi, np.float64), np.asarray(lo, np.float64), np.asarray(exponent, np.int64)
+    )
+    regular = np.isfinite(top) & (top != 0)
+    mantissa, shift = np.frexp(np.where(regular, top, 1.0))
+    head = 2 * mantissa  # ±[1, 2)
+    tail = np.ldexp(np.where(regular, low, 0.0), 1 - shift)
+    power = np.clip(scale, -(2**62), 2**62) + (shift - 1)
+    below = (np.abs(head) == 1) & (tail * head < 0)  # |hi + lo| is in the binade under hi's
+    quantum = np.maximum(power - below, fmt.exponent_min) - (fmt.precision - 1)
+    up = np.clip(power - quantum, -200, 60).astype(np.int64)  # 2^−200 rounds like anything smaller
+    scaled = np.ldexp(head, up)
+    nearest = np.rint(scaled)
+    # Of a tail under 2^−800 only the sign can count: scaled's distance from a tie is 0 or ≥ 2^−252.
+    fraction = np.ldexp(tail, up)
+    fraction = np.where((tail != 0) & (np.abs(fraction) < 2.0**-800), np.copysign(2.0**-800, tail), fraction)
+    sum_, error = _two_sum(scaled - nearest, fraction)
+    odd = np.mod(nearest, 2) == 1
+    half = 0.5
+    increment = (sum_ > half) | ((sum_ == half) & ((error > 0) | ((error == 0) & odd & (fraction != 0))))
+    decrement = (sum_ < -half) | ((sum_ == -half) & ((error < 0) | ((error == 0) & odd & (fraction != 0))))
+    whole = nearest + increment - decrement
+    with np.errstate(over="ignore"):
+        rounded = np.ldexp(np.where(regular, whole, top), np.clip(quantum, -_FAR, _FAR).astype(np.int64))
+    return _settle(fmt, rounded, top)
+
+
+def round_objects(fmt: NumberFormat, x: NDArray[Any]) -> NDArray[np.float64]:
+    """Return an array of exact numbers (see `round_exact`), each rounded once to `fmt`, as float64."""
+    import numpy as np
+
+    values = np.asarray(x, dtype=object)
+    rounded = np.empty(values.shape, np.float64)
+    flat = rounded.reshape(-1)
+    for i, value in enumerate(values.reshape(-1)):
+        flat[i] = float(round_exact(fmt, value))
+    return rounded
+
+
+def ulp_exponent(fmt: NumberFormat, exponent: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return log2 of the unit in the last place of numbers in [2^e, 2^(e+1)), for an array of e."""
+    import numpy as np
+
+    return np.maximum(np.asarray(exponent, np.int64), fmt.exponent_min) - (fmt.precision - 1)
+
+
+def _special(x: Exact) -> float | None:
+    """Return ±inf, NaN and −0 as a float; None for any other number."""
+    if isinstance(x, (float, Decimal)):
+        if not math.isfinite(x):
+            return float(x)
+        if x == 0 and math.copysign(1.0, x) < 0:
+            return -0.0
+    return None
+
+
+def _within_range(x: Exact) -> Exact:
+    """Return `x`, or for 1e±999999 a number of sane size that rounds alike to every format."""
+    if isinstance(x, Decimal) and x != 0 and abs(x.adjusted()) > _FAR:
+        return Decimal((x.as_tuple().sign, (1,), _FAR if x.adjusted() > 0 else -_FAR))
+    return x
+
+
+def _round_special(fmt: NumberFormat, x: float) -> Fraction | float:
+    if math.isnan(x) or (x < 0 and not fmt.signed):
+        return math.nan
+    if x == 0:
+        return -0.0 if fmt.negative_zero else _round_zero(fmt, Fraction(-1 if not fmt.signed else 0))
+    if fmt.overflow == "max":
+        return fmt.max_finite if x > 0 else -fmt.max_finite
+    return math.nan if fmt.overflow == "nan" else x
+
+
+def _round_zero(fmt: NumberFormat, x: Fraction) -> Fraction | float:
+    """Return what a number that rounds to zero becomes."""
+    if fmt.zero:
+        return Fraction(0)
+    return fmt.min_subnormal if x > 0 else math.nan
+
+
+def _settle(
+    fmt: NumberFormat, rounded: NDArray[np.float64], original: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return numbers rounded with unbounded exponent, with overflow, zeros and signs as in `fmt`."""
+    import numpy as np
+
+    largest = float(fmt.max_finite)
+    beyond = np.abs(rounded) > largest
+    if beyond.any():
+        replacement = {"inf": np.inf, "nan": np.nan, "max": largest}[fmt.overflow]
+        rounded = np.where(beyond, np.copysign(replacement, original), rounded)
+    if not fmt.zero:
+        rounded = np.where(rounded == 0, np.where(original > 0, float(fmt.min_subnormal), np.nan), rounded)
+    elif fmt.negative_zero:
+        rounded = np.where(rounded == 0, np.copysign(0.0, original), rounded)
+    else:
+        rounded = rounded + 0.0
+    return rounded if fmt.signed else np.where(original < 0, np.nan, rounded)
+
+
+def _two_sum(
+    a: NDArray[np.float64], b: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return a + b rounded, and its error (Knuth, TAOCP vol. 2, §4.2.2, theorem B)."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)
