@@ -1,0 +1,102 @@
+"""Everything this project does to itself: `nox -s bench tests lint types gate docs selfbench`.
+
+Sessions install against constraints.txt, in two environments that they share: one runs the harness
+(with PyTorch), the other reads its source.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+# pip resolves torch as this machine's configuration says (a CPU build, a local wheel); uv would not
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+ROOT = Path(__file__).parent
+CONSTRAINTS = str(ROOT / "constraints.txt")
+RUN = str(ROOT / ".nox" / "run")
+READ = str(ROOT / ".nox" / "read")
+SOURCE = ("harness", "tests", "benchmarks", "noxfile.py")
+BASELINE = "reports/baseline"
+
+
+def install(session: nox.Session, *packages: str) -> None:
+    """Install `packages` at the versions that constraints.txt pins, build requirements included."""
+    session.install("--quiet", "--constraint", CONSTRAINTS, *packages, env={"PIP_CONSTRAINT": CONSTRAINTS})
+
+
+def install_to_run(session: nox.Session) -> None:
+    """Install the harness with every backend, and what its tests need."""
+    install(
+        session, "-e", ".[torch]", "pytest", "pytest-timeout", "pytest-xdist", "pytest-benchmark",
+        "hypothesis", "mpmath", "jsonschema",
+    )  # fmt: skip
+
+
+def install_to_read(session: nox.Session) -> None:
+    """Install what linting, typing and the documentation need; PyTorch is not among it."""
+    install(
+        session, "-e", ".", "ruff", "import-linter", "mypy", "nox", "pandas-stubs", "scipy-stubs",
+        "types-PyYAML", "types-psutil", "sphinx", "myst-parser", "furo",
+    )  # fmt: skip
+
+
+@nox.session(venv_location=RUN)
+def bench(session: nox.Session) -> None:
+    """Run all cases, judge them, report: reports/latest/report.html. `-- --quick` for the short profile."""
+    install_to_run(session)
+    session.run("harness", "run", *session.posargs)
+
+
+@nox.session(venv_location=RUN)
+def tests(session: nox.Session) -> None:
+    """Test the harness. Arguments after `--` go to pytest."""
+    install_to_run(session)
+    session.run("pytest", "-n", "2", "--dist", "loadgroup", *session.posargs, env={"COLUMNS": "120"})
+
+
+@nox.session(venv_location=READ)
+def lint(session: nox.Session) -> None:
+    """Check style and that upper floors import lower ones only. `-- --fix` mends what can be mended."""
+    install_to_read(session)
+    session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check", "--diff"]), *SOURCE)
+    session.run("ruff", "check", *session.posargs, *SOURCE)
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session(venv_location=READ)
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install_to_read(session)
+    session.run("mypy", *session.posargs)
+
+
+@nox.session(venv_location=RUN)
+def gate(session: nox.Session) -> None:
+    """Run and compare with the accepted baseline. Arguments after `--` go to `harness run`."""
+    install_to_run(session)
+    session.run("harness", "run", "--baseline", BASELINE, *session.posargs)
+
+
+@nox.session(venv_location=READ)
+def docs(session: nox.Session) -> None:
+    """Build the documentation: docs/_build/html/index.html. A warning is an error."""
+    install_to_read(session)
+    session.run("sphinx-build", "--quiet", "--fail-on-warning", "--keep-going", "docs", "docs/_build/html")
+    session.log("docs/_build/html/index.html")
+
+
+@nox.session(venv_location=RUN)
+def selfbench(session: nox.Session) -> None:
+    """Measure the harness itself: start, plan, reference, score, journal, report."""
+    install_to_run(session)
+    session.run(
+        "pytest", "benchmarks", "-p", "no:xdist", "--benchmark-only", "--benchmark-sort=name",
+        "-o", "python_files=bench_*.py", *session.posargs,
+        env={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+    )  # fmt: skip
