@@ -67,7 +67,7 @@ def broken_bounds(column: str, value: Any, condition: Condition) -> list[str]:
 
 def kept_bounds(column: str, value: Any, condition: Condition) -> str:
     """Return a phrase for a condition that holds: `max_ulp 12 ≤ 500`."""
-    parts = []
+    parts: list[str] = []
     for word, sign in (("above", ">"), ("at_least", "≥"), ("below", "<"), ("at_most", "≤")):
         limit = getattr(condition, word)
         if limit is not None:

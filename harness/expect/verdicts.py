@@ -86,7 +86,9 @@ def _decide(row: Row, cell: Cell, rule: Rule) -> tuple[str, str]:
     if rule.defect is not None:
         return _decide_defect(row, rule)
     if outcome is None:
-        return _combine(_bounds(row, rule)) if rule.bounds else ("pass", "timed only; accuracy is not measured")
+        return (
+            _combine(_bounds(row, rule)) if rule.bounds else ("pass", "timed only; accuracy is not measured")
+        )
     return _combine(_findings(row, rule))
 
 
