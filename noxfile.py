@@ -1,7 +1,6 @@
 """Everything this project does to itself: `nox -s bench tests lint types gate docs selfbench`.
 
-Sessions install against constraints.txt, in two environments that they share: one runs the harness
-(with PyTorch), the other reads its source.
+Every session installs against constraints.txt; an environment once made is used again.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 ROOT = Path(__file__).parent
 CONSTRAINTS = str(ROOT / "constraints.txt")
-RUN = str(ROOT / ".nox" / "run")
-READ = str(ROOT / ".nox" / "read")
 SOURCE = ("harness", "tests", "benchmarks", "noxfile.py")
 BASELINE = "reports/baseline"
 
@@ -33,8 +30,8 @@ def install(session: nox.Session, *packages: str) -> None:
 def install_to_run(session: nox.Session) -> None:
     """Install the harness with every backend, and what its tests need."""
     install(
-        session, "-e", ".[torch]", "pytest", "pytest-timeout", "pytest-xdist", "pytest-benchmark",
-        "hypothesis", "mpmath", "jsonschema",
+        session, "-e", ".[torch]", "pytest", "pytest-timeout", "pytest-xdist", "pytest-benchmark", "hypothesis",
+        "mpmath",
     )  # fmt: skip
 
 
@@ -46,21 +43,21 @@ def install_to_read(session: nox.Session) -> None:
     )  # fmt: skip
 
 
-@nox.session(venv_location=RUN)
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run all cases, judge them, report: reports/latest/report.html. `-- --quick` for the short profile."""
     install_to_run(session)
     session.run("harness", "run", *session.posargs)
 
 
-@nox.session(venv_location=RUN)
+@nox.session
 def tests(session: nox.Session) -> None:
     """Test the harness. Arguments after `--` go to pytest."""
     install_to_run(session)
     session.run("pytest", "-n", "2", "--dist", "loadgroup", *session.posargs, env={"COLUMNS": "120"})
 
 
-@nox.session(venv_location=READ)
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and that upper floors import lower ones only. `-- --fix` mends what can be mended."""
     install_to_read(session)
@@ -69,21 +66,21 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports", "--no-cache")
 
 
-@nox.session(venv_location=READ)
+@nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
     install_to_read(session)
     session.run("mypy", *session.posargs)
 
 
-@nox.session(venv_location=RUN)
+@nox.session
 def gate(session: nox.Session) -> None:
     """Run and compare with the accepted baseline. Arguments after `--` go to `harness run`."""
     install_to_run(session)
     session.run("harness", "run", "--baseline", BASELINE, *session.posargs)
 
 
-@nox.session(venv_location=READ)
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation: docs/_build/html/index.html. A warning is an error."""
     install_to_read(session)
@@ -91,7 +88,7 @@ def docs(session: nox.Session) -> None:
     session.log("docs/_build/html/index.html")
 
 
-@nox.session(venv_location=RUN)
+@nox.session
 def selfbench(session: nox.Session) -> None:
     """Measure the harness itself: start, plan, reference, score, journal, report."""
     install_to_run(session)

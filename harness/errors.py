@@ -47,6 +47,12 @@ class NoBaselineError(UserError):
     exit_code = 4
 
 
+class InterruptedRunError(UserError):
+    """The run was interrupted; what it measured is kept, and it can be resumed."""
+
+    exit_code = 130
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Diagnostic:
     """One problem of a case file, at a place in it (1-based line and column)."""

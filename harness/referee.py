@@ -97,7 +97,8 @@ class Referee:
         prepared = self._prepared(problem)
         precision = Precision.of(DTYPES[problem.dtype], request["compute_dtype"])
         outputs = {
-            name: _read_bits(Path(path), request["formats"][name]) for name, path in request["outputs"].items()
+            name: _read_bits(Path(path), request["formats"][name])
+            for name, path in request["outputs"].items()
         }
         foreign = {name: f for name, f in request["formats"].items() if f != precision.format.name}
         if foreign:

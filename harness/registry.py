@@ -163,7 +163,8 @@ class Formulation:
 class Thunk(Protocol):
     """What is timed: no argument, returns the native result."""
 
-    def __call__(self) -> Any: ...
+    def __call__(self) -> Any:
+        """Do the work once."""
 
 
 # ---- backends --------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ def _worst_index(j: Judgement) -> str | None:
     worst = j.worst
     if worst is None:
         return None
-    return ",".join(str(int(i)) for i in np.unravel_index(worst, j.computed.shape)) if j.computed.ndim else "0"
+    return (
+        ",".join(str(int(i)) for i in np.unravel_index(worst, j.computed.shape)) if j.computed.ndim else "0"
+    )
 
 
 register_metric(

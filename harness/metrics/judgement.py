@@ -48,7 +48,8 @@ class Judgement:
         """Elements whose exact value is known well enough to be judged by."""
         from harness.reference.elements import ElementClass
 
-        return self.reference.kind != ElementClass.UNDECIDED
+        decided: NDArray[np.bool_] = self.reference.kind != ElementClass.UNDECIDED
+        return decided
 
     @cached_property
     def exact_finite(self) -> NDArray[np.bool_]:
@@ -56,7 +57,8 @@ class Judgement:
         from harness.reference.elements import ElementClass
 
         kind = self.reference.kind
-        return (kind == ElementClass.FINITE) | (kind == ElementClass.ZERO)
+        finite: NDArray[np.bool_] = (kind == ElementClass.FINITE) | (kind == ElementClass.ZERO)
+        return finite
 
     @cached_property
     def rounded(self) -> NDArray[np.float64]:
@@ -70,7 +72,8 @@ class Judgement:
 
         both_nan = np.isnan(self.computed) & np.isnan(self.rounded)
         infinite = np.isinf(self.computed)
-        return both_nan | (infinite & (self.computed == self.rounded))
+        same: NDArray[np.bool_] = both_nan | (infinite & (self.computed == self.rounded))
+        return same
 
     @cached_property
     def both_finite(self) -> NDArray[np.bool_]:
@@ -93,12 +96,7 @@ class Judgement:
         """log₂|ŷ − y|; −inf where there is no error, and where both are the same non-number."""
         import numpy as np
 
-        error = np.full(self.computed.shape, -np.inf)
-        at = self.both_finite
-        if at.any():
-            full = self.reference.error_log2(np.where(at, self.computed, 0.0))
-            error[at] = full[at]
-        return error
+        return np.where(self.both_finite, self.reference.error_log2(self.computed), -np.inf)
 
     @cached_property
     def value_log2(self) -> NDArray[np.float64]:
@@ -108,31 +106,21 @@ class Judgement:
     @cached_property
     def ulp_log2(self) -> NDArray[np.float64]:
         """log₂ of the unit in the last place at each exact value, in the output's format."""
-        import numpy as np
-
-        from harness.formats import ulp_exponent
-        from harness.reference.elements import ElementClass
-
-        fmt = self.precision.format
-        finite = self.reference.kind == ElementClass.FINITE
-        exponent = np.where(finite, self.reference.exponent, fmt.exponent_min)
-        return np.asarray(ulp_exponent(fmt, exponent), dtype=np.float64)
+        return self.reference.ulp_exponent(self.precision.format).astype(float)
 
     @cached_property
     def ulp(self) -> NDArray[np.float64]:
         """|ŷ − y| in units in the last place of y, real-valued; inf beyond float64's range."""
-        return exp2(self.error_log2 - self.ulp_log2)
+        ulp: NDArray[np.float64] = exp2(self.error_log2 - self.ulp_log2)
+        return ulp
 
     @cached_property
-    def sign_of_error(self) -> NDArray[np.float64]:
-        """The sign of ŷ − y: −1, 0 or 1."""
+    def signed_ulp(self) -> NDArray[np.float64]:
+        """ŷ − y in units in the last place of y, with its sign; 0 where there is no error to speak of."""
         import numpy as np
 
-        y = self.reference.to_float64()
-        leading = np.sign(self.computed - np.where(self.both_finite, y, 0.0))
-        tail = -np.sign(self.reference.hi) * np.sign(self.reference.hi * self.reference.lo)
-        sign = np.where(leading != 0, leading, tail)
-        return np.where(np.isneginf(self.error_log2) | ~self.both_finite, 0.0, sign)
+        signed = self.reference.difference_ulp(self.computed, self.precision.format)
+        return np.where(self.both_finite, signed, 0.0)
 
     @cached_property
     def within_bound(self) -> NDArray[np.bool_]:
@@ -140,7 +128,9 @@ class Judgement:
         import numpy as np
 
         if self.bound_log2 is not None:
-            return self.both_finite & (self.error_log2 <= np.broadcast_to(self.bound_log2, self.computed.shape))
+            return self.both_finite & (
+                self.error_log2 <= np.broadcast_to(self.bound_log2, self.computed.shape)
+            )
         ratio = self.own.get("bound_ratio")
         return self.both_finite & (ratio is not None and ratio <= 1)
 
@@ -153,11 +143,14 @@ class Judgement:
             return None
         if self.bound_log2 is None:
             return self.own.get("bound_ratio")
-        bound = np.broadcast_to(self.bound_log2, self.computed.shape)
-        at = self.decided & np.isfinite(self.error_log2)
-        if not at.any():
-            return 0.0
-        return float(exp2(np.max(self.error_log2[at] - bound[at])))
+        return float(exp2(self._excess_log2(self.bound_log2)[self.decided].max(initial=-np.inf)))
+
+    def _excess_log2(self, unit_log2: NDArray[np.float64]) -> NDArray[np.float64]:
+        """log₂ of the error in units; −inf where there is no error, be the unit 0."""
+        import numpy as np
+
+        none = np.isneginf(self.error_log2)
+        return np.where(none, -np.inf, np.where(none, 0.0, self.error_log2) - unit_log2)
 
     @cached_property
     def worst(self) -> int | None:
@@ -169,12 +162,11 @@ class Judgement:
         if self.computed.size == 0:
             return None
         codes = element_outcomes(self)
-        key = self.error_log2 - (self.ulp_log2 if self.bound_log2 is None else self.bound_log2)
-        key = np.where(np.isnan(key), -np.inf, key)
-        candidates = codes == codes.min()
-        return int(np.argmax(np.where(candidates, key, -np.inf).ravel() + 0.0)) if (
-            np.isfinite(key[candidates]).any()
-        ) else int(np.argmax(candidates.ravel()))
+        error = self._excess_log2(self.ulp_log2 if self.bound_log2 is None else self.bound_log2)
+        at = (codes == codes.min()) & self.decided
+        if not at.any():
+            return None
+        return int(np.argmax(np.where(at, np.maximum(error, np.finfo(np.float64).min), -np.inf)))
 
 
 def exp2(x: Any) -> Any:

@@ -39,7 +39,9 @@ def _lre(j: Judgement) -> float | None:
     if j.published is None:
         return None
     certified, digits = j.published
-    return min(log_relative_error(float(y), c, digits) for y, c in zip(j.computed.ravel(), certified, strict=True))
+    return min(
+        log_relative_error(float(y), c, digits) for y, c in zip(j.computed.ravel(), certified, strict=True)
+    )
 
 
 for _metric in (

@@ -83,7 +83,12 @@ for _metric in (
         "none",
     ),
     Metric(
-        "kappa_error", "Error against κu", "1", "‖ŷ − y‖₂/(‖y‖₂·κ·u)", "Higham 2002, section 1.6", _kappa_error
+        "kappa_error",
+        "Error against κu",
+        "1",
+        "‖ŷ − y‖₂/(‖y‖₂·κ·u)",
+        "Higham 2002, section 1.6",
+        _kappa_error,
     ),
 ):
     register_metric(_metric, __name__)

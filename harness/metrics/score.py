@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harness.formats import NumberFormat, Precision
+    from harness.formats import Precision
     from harness.reference.elements import Reference
 
 
@@ -49,6 +48,8 @@ def score(
     """
     import numpy as np
 
+    from harness.formats import digest
+
     wrong = _wrong_shapes(operation, reference, outputs)
     if wrong:
         return {name: {"outcome": "raised", "error": wrong} for name in operation.outputs}
@@ -76,7 +77,7 @@ def score(
             coverage=reference.coverage,
             data_error=data_error,
             published=certified,
-            result_digest=_digest(precision.format, outputs[name]),
+            result_digest=digest({name: (precision.format, outputs[name])}),
         )
         row: dict[str, Any] = {"outcome": outcome(j), "undecided": int((~j.decided).sum())}
         for metric in METRICS.values():
@@ -96,11 +97,3 @@ def _wrong_shapes(
         if outputs[name].shape != reference.outputs[name].shape:
             return f"output {name!r} has shape {outputs[name].shape}, not {reference.outputs[name].shape}"
     return None
-
-
-def _digest(fmt: NumberFormat, values: NDArray[np.float64]) -> str:
-    from harness.formats import encode
-
-    bits = encode(fmt, values)
-    head = f"{fmt.name}{tuple(values.shape)}".encode()
-    return hashlib.sha256(head + bits.astype(bits.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()

@@ -37,12 +37,10 @@ def _quantile(q: float, j: Judgement) -> float | None:
 def _bias(j: Judgement) -> float | None:
     import math
 
-    ulp = _values(j)
-    if ulp is None:
+    if not j.comparable or not j.decided.any():
         return None
-    signed = ulp * j.sign_of_error[j.decided]
-    finite = signed[abs(signed) < float("inf")]
-    return math.fsum(finite) / signed.size if finite.size == signed.size else None
+    signed = j.signed_ulp[j.decided].tolist()
+    return math.fsum(signed) / len(signed) if all(map(math.isfinite, signed)) else None
 
 
 def _correctly_rounded(j: Judgement) -> float | None:
@@ -67,20 +65,15 @@ def _bits(j: Judgement) -> float | None:
 
 
 def _radius(j: Judgement) -> float | None:
-    import numpy as np
-
-    from harness.metrics.judgement import exp2
-
     at = j.decided & j.exact_finite
-    if not at.any():
-        return None
-    radius = np.broadcast_to(j.reference.radius_log2, j.computed.shape)
-    return float(exp2(np.max(radius[at] - j.ulp_log2[at])))
+    return float(j.reference.radius_ulp(j.precision.format)[at].max()) if at.any() else None
 
 
 for _metric in (
     Metric("max_ulp", "Largest error", "ulp", f"max {ULP}", MULLER, _max),
-    Metric("p99_ulp", "99th percentile", "ulp", f"0.99 quantile of {ULP}", MULLER, lambda j: _quantile(0.99, j)),
+    Metric(
+        "p99_ulp", "99th percentile", "ulp", f"0.99 quantile of {ULP}", MULLER, lambda j: _quantile(0.99, j)
+    ),
     Metric("median_ulp", "Median error", "ulp", f"median of {ULP}", MULLER, lambda j: _quantile(0.5, j)),
     Metric(
         "correctly_rounded_fraction",

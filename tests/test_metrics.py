@@ -1,0 +1,230 @@
+"""Outcomes and metrics of planted outputs, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from harness import catalogue
+from harness.errors import InputError
+from harness.formats import DTYPES, Precision
+from harness.metrics.published import log_relative_error
+from harness.metrics.score import score
+from harness.reference.elements import Reference, ReferenceArray
+from harness.registry import METRICS, ExactProblem, Operation
+
+INF, NAN = math.inf, math.nan
+
+catalogue.load()
+
+
+def make_operation(bound: float | None = 0.0, **changes: object) -> Operation:
+    """An operation whose bound is one absolute error for every element."""
+    log2 = math.log2(bound) if bound else -INF
+    settings: dict[str, object] = {
+        "name": "planted",
+        "title": "Planted",
+        "formula": "y",
+        "inputs": {"x": "any"},
+        "outputs": ("y",),
+        "dtypes": ("float32",),
+        "reference": lambda problem: None,
+        "reference_version": 1,
+        "bound_formula": "constant",
+        "bound_source": "this test",
+        "bound": None if bound is None else lambda *_: {"y": np.array(log2)},
+    }
+    return Operation(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def scored(
+    exact: object, computed: object, dtype: str = "float32", bound: float = 0.0, **more: object
+) -> dict:
+    array = ReferenceArray.from_float64(np.asarray(exact)) if not isinstance(exact, ReferenceArray) else exact
+    problem = ExactProblem("planted", {}, {}, DTYPES[dtype])
+    operation = more.pop("operation", None) or make_operation(bound)
+    reference = Reference({"y": array})
+    outputs = {"y": np.asarray(computed, dtype=np.float64)}
+    return score(operation, problem, reference, outputs, Precision.of(DTYPES[dtype], dtype), **more)["y"]
+
+
+def exact_power(base: int, exponent: int) -> ReferenceArray:
+    return ReferenceArray.from_fractions([Fraction(base) ** exponent], (1,))
+
+
+@pytest.mark.parametrize(
+    ("exact", "computed", "dtype", "outcome"),
+    [
+        ([1.0], [1.0], "float32", "ok"),
+        ([1.0], [NAN], "float32", "not_a_number"),
+        ([1.0], [INF], "float32", "overflow"),
+        ([1.0], [-INF], "float32", "overflow"),
+        ([INF], [INF], "float32", "ok"),
+        ([INF], [-INF], "float32", "wrong_class"),
+        ([INF], [3.0], "float32", "wrong_class"),
+        ([INF], [NAN], "float32", "not_a_number"),
+        ([NAN], [NAN], "float32", "ok"),
+        ([NAN], [1.0], "float32", "wrong_class"),
+        ([NAN], [INF], "float32", "wrong_class"),
+        ([1.0], [0.0], "float32", "zeroed"),
+        ([2.0**-126], [0.0], "float32", "zeroed"),  # the smallest normal number
+        ([2.0**-127], [0.0], "float32", "underflow"),
+        ([2.0**-149], [0.0], "float32", "underflow"),
+        ([2.0**-150], [0.0], "float32", "ok"),  # the tie rounds to 0
+        ([2.0**-150 * 1.5], [0.0], "float32", "underflow"),
+        ([0.0], [0.0], "float32", "ok"),
+        ([0.0], [1.0], "float32", "ok"),  # judged by the bound, not by class
+        ([1e39], [INF], "float32", "ok"),  # rounds to inf
+        ([1e39], [-INF], "float32", "overflow"),
+        ([1e39], [3.4028234663852886e38], "float32", "saturated"),
+        ([1e39], [1.0], "float32", "wrong_class"),
+        ([70000.0], [65504.0], "float16", "saturated"),
+        ([500.0], [NAN], "float8_e4m3fn", "ok"),  # overflow is NaN in this format
+        ([500.0], [448.0], "float8_e4m3fn", "saturated"),
+        ([1.0, 2.0, 4.0], [0.0, NAN, INF], "float32", "not_a_number"),  # the worst decides
+        ([1.0, 2.0, 4.0], [0.0, 2.0, INF], "float32", "overflow"),
+    ],
+)
+def test_outcome(exact: list[float], computed: list[float], dtype: str, outcome: str) -> None:
+    assert scored(exact, computed, dtype)["outcome"] == outcome
+
+
+def test_an_error_within_the_bound_is_ok_even_for_a_zero() -> None:
+    assert scored([2.0**-130], [0.0], bound=2.0**-130)["outcome"] == "ok"
+    assert scored([2.0**-130], [0.0], bound=2.0**-131)["outcome"] == "underflow"
+
+
+def test_ulps_of_neighbours() -> None:
+    ulp = 2.0**-23
+    row = scored([1.0, 1.0, 1.5, 1.0], [1.0, 1 + ulp, 1.5 - 2 * ulp, 1.0], bound=ulp)
+    assert row["max_ulp"] == 2
+    assert row["median_ulp"] in (0, 1)
+    assert row["bias_ulp"] == pytest.approx((0 + 1 - 2 + 0) / 4, abs=0)
+    assert row["bound_ratio"] == 2
+    assert row["worst_index"] == "2"
+    assert row["correctly_rounded_fraction"] == 0.5
+    assert row["bits"] == 24 - math.log2(4)
+    assert row["max_rel_error"] == pytest.approx(2 * ulp / 1.5, rel=1e-12)
+
+
+def test_the_ulp_is_that_of_the_exact_value_below_a_power_of_two() -> None:
+    below = 1 - 2.0**-24
+    assert scored([below], [1.0])["max_ulp"] == 1
+    assert scored([1.0], [below])["max_ulp"] == 0.5
+
+
+def test_subnormals_have_one_ulp_and_the_correctly_rounded_one_has_half_at_most() -> None:
+    third = ReferenceArray.from_fractions([Fraction(1, 3) * Fraction(2) ** -147], (1,))
+    row = scored(third, [2.0**-149])  # 4/3 of the smallest subnormal
+    assert row["max_ulp"] == pytest.approx(1 / 3, rel=1e-12)
+    assert row["correctly_rounded_fraction"] == 1
+    assert row["bits"] == 24
+
+
+def test_values_beyond_the_range_of_float64() -> None:
+    row = scored(exact_power(10, 400), [INF], "float64")
+    assert row["outcome"] == "ok"
+    assert row["correctly_rounded_fraction"] == 1
+    row = scored(exact_power(10, -400), [0.0], "float64")
+    assert row["outcome"] == "ok"
+    assert row["max_ulp"] < 0.5
+    row = scored(exact_power(10, -400), [1e300], "float64", bound=1e-300)
+    assert row["outcome"] == "ok"
+    assert row["bound_ratio"] == pytest.approx(INF)
+    assert row["bits"] == 0
+
+
+def test_no_error_metric_where_an_element_has_no_error() -> None:
+    row = scored([1.0, 2.0], [NAN, 2.0])
+    assert not {"bound_ratio", "max_ulp", "bits", "max_rel_error", "norm_rel_error", "bias_ulp"} & set(row)
+    assert row["not_a_number_count"] == 1
+    assert row["elements"] == 2
+    assert row["correctly_rounded_fraction"] == 0.5
+    assert row["worst_index"] == "0"
+
+
+def test_the_same_infinity_has_no_error() -> None:
+    row = scored([INF, -INF, 1.0], [INF, -INF, 1.0], bound=1e-9)
+    assert row["bound_ratio"] == 0
+    assert row["max_ulp"] == 0
+    assert row["inf_count"] == 2
+
+
+def test_undecided_elements_are_counted_and_not_judged() -> None:
+    array = ReferenceArray.from_float64(np.array([1.0, 2.0]))
+    array.kind[1] = 5
+    row = scored(array, [1.0, NAN])
+    assert row["undecided"] == 1
+    assert row["outcome"] == "ok"
+    assert row["max_ulp"] == 0
+
+
+def test_a_zero_bound_with_an_error_is_an_infinite_ratio() -> None:
+    assert scored([1.0], [1 + 2.0**-23])["bound_ratio"] == INF
+    assert scored([1.0], [1.0])["bound_ratio"] == 0
+
+
+def test_signed_zero_counts_only_where_the_operation_says_so() -> None:
+    assert scored([0.0], [-0.0])["correctly_rounded_fraction"] == 1
+    signed = make_operation(signed_zero=True)
+    assert scored([0.0], [-0.0], operation=signed)["correctly_rounded_fraction"] == 0
+
+
+def test_a_wrong_shape_is_no_number() -> None:
+    row = scored([[1.0, 2.0]], [1.0, 2.0])
+    assert row == {"outcome": "raised", "error": "output 'y' has shape (2,), not (1, 2)"}
+
+
+def test_own_judge_gives_the_ratio_and_is_not_asked_about_nan() -> None:
+    def judge(*_: object) -> dict[str, dict[str, float]]:
+        return {"y": {"bound_ratio": 7.0, "backward_error": 1e-9, "condition": 3.0, "norm_rel_error": 0.5}}
+
+    operation = make_operation(bound=None, judge=judge)
+    row = scored([1.0, 2.0], [1.0, 0.0], operation=operation)
+    assert (row["bound_ratio"], row["backward_error"], row["condition"]) == (7.0, 1e-9, 3.0)
+    assert row["outcome"] == "zeroed"
+    row = scored([1.0], [NAN], operation=operation)
+    assert "bound_ratio" not in row
+    assert row["outcome"] == "not_a_number"
+
+
+def test_norms_do_not_overflow() -> None:
+    row = scored([1e300, 1e300], [1e300, 2e300], "float64", bound=1.0)
+    assert row["norm_rel_error"] == pytest.approx(1 / math.sqrt(2), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("computed", "certified", "digits", "lre"),
+    [
+        (1.0, Fraction(1), 15, 15.0),
+        (0.999, Fraction(1), 15, 3.0),
+        (NAN, Fraction(1), 15, 0.0),
+        (0.0, Fraction(1), 15, 0.0),
+        (0.001, Fraction(0), 9, 3.0),
+        (5.0, Fraction(1), 15, 0.0),
+    ],
+)
+def test_log_relative_error(computed: float, certified: Fraction, digits: int, lre: float) -> None:
+    assert log_relative_error(computed, certified, digits) == pytest.approx(lre, abs=1e-9)
+
+
+def test_published_values_are_compared_in_order_and_length() -> None:
+    published = {"y": ((Fraction(1), Fraction(2)), 15)}
+    assert scored([1.0, 2.0], [1.0, 2.0 + 2.0**-9], published=published)["lre"] == pytest.approx(
+        10 * math.log10(2), abs=1e-9
+    )
+    with pytest.raises(InputError, match="has 2 values, the output has 1"):
+        scored([1.0], [1.0], published=published)
+
+
+def test_every_metric_is_described() -> None:
+    for metric in METRICS.values():
+        assert metric.title
+        assert metric.unit
+        assert metric.formula
+        assert metric.source
+        assert metric.better in {"low", "high", "none"}
+        assert metric.display in {"scientific", "fixed", "integer", "percent", "text"}
