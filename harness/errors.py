@@ -80,6 +80,10 @@ class RegistrationError(Exception):
     """Two things registered under one name, or a thing that does not keep its contract."""
 
 
+class DtypeError(Exception):
+    """An array function left the dtype that was declared, or returned what is no array of a format."""
+
+
 class InputError(UserError):
     """Inputs that a recipe cannot make or an operation cannot take, found while they were made."""
 

@@ -155,9 +155,9 @@ class Formulation:
     """Of `PRIMITIVE_GROUPS`: a backend that lacks one for a dtype makes the cell `unsupported`."""
     backends: tuple[str, ...] | None = None
     """None: any backend, through its namespace."""
-    compute: str | Mapping[str, str] | None = None
+    compute: str | Mapping[str, str | Lack] | None = None
     """Dtype that reductions accumulate in, where the formulation decides it: one name, or dtype → name
-    (then only these dtypes are supported). None: what the backend declares for `needs`."""
+    (then only these dtypes are supported) or why not. None: what the backend declares for `needs`."""
 
 
 class Thunk(Protocol):
@@ -300,7 +300,7 @@ def formulation(
     title: str,
     needs: Sequence[str] = ("elementwise",),
     backends: Sequence[str] | None = None,
-    compute: str | Mapping[str, str] | None = None,
+    compute: str | Mapping[str, str | Lack] | None = None,
 ) -> Callable[[Callable[..., Thunk]], Callable[..., Thunk]]:
     """Register the decorated function as formulation `name` of `operation` (see `Formulation`)."""
     unknown = sorted(set(needs) - set(PRIMITIVE_GROUPS))
@@ -318,9 +318,9 @@ def formulation(
 
 
 def library(
-    backend: str, operation: str, *, title: str, compute: Mapping[str, str]
+    backend: str, operation: str, *, title: str, compute: Mapping[str, str | Lack]
 ) -> Callable[[Callable[..., Thunk]], Callable[..., Thunk]]:
-    """Register a backend's own callable as formulation `library`: dtype → what it computes in."""
+    """Register a backend's own callable as formulation `library`: dtype → what it computes in, or why not."""
     return formulation(operation, "library", title=title, needs=(), backends=(backend,), compute=compute)
 
 
