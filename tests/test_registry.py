@@ -1,0 +1,109 @@
+"""Nothing is overridden, and what a backend supports is told from its declarations alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.errors import RegistrationError
+from harness.model import SKIP_WORDS
+from harness.registry import (
+    BACKENDS,
+    FORMULATIONS,
+    OPERATIONS,
+    Lack,
+    Registry,
+    find_formulation,
+    formulation,
+    formulations_of,
+    support,
+)
+
+
+def test_a_name_is_registered_once() -> None:
+    registry: Registry[int] = Registry("thing")
+    registry.add("a", 1, "one")
+    with pytest.raises(RegistrationError, match="thing 'a' is registered by two and already by one"):
+        registry.add("a", 2, "two")
+    assert registry["a"] == 1
+    with pytest.raises(KeyError, match="did you mean 'a'"):
+        registry["aa"]
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(FORMULATIONS, "_items", {})
+    monkeypatch.setattr(FORMULATIONS, "_origin", {})
+    formulation("op", "general", title="t", needs=("elementwise", "sum"))(lambda xp, x: lambda: x)
+    formulation("op", "wide", title="t", needs=("sum",), compute="float32")(lambda xp, x: lambda: x)
+    formulation("op", "library", title="t", needs=(), backends=("a",), compute={"float64": "float64"})(
+        lambda xp, x: lambda: x
+    )
+    lack = Lack("unsupported", "a has no sum in float16")
+    return SimpleNamespace(
+        name="a",
+        capabilities={
+            "float64": {"elementwise": "float64", "sum": "float64"},
+            "bfloat16": {"elementwise": "bfloat16", "sum": "float32"},
+            "float16": {"elementwise": "float16", "sum": lack},
+        },
+    )
+
+
+def test_support(planted: Any) -> None:
+    assert formulations_of("op") == ("general", "wide", "library")
+    assert support("op", "general", planted, "float64") == "float64"
+    assert support("op", "general", planted, "bfloat16") == "float32"
+    assert support("op", "wide", planted, "bfloat16") == "float32"
+    assert support("op", "library", planted, "float64") == "float64"
+    for name, dtype, said in (
+        ("general", "float16", "a has no sum in float16"),
+        ("general", "float8_e5m2", "a does not hold float8_e5m2"),
+        ("library", "bfloat16", "does not take bfloat16"),
+        ("none", "float64", "a has no 'none' formulation of op"),
+    ):
+        found = support("op", name, planted, dtype)
+        assert isinstance(found, Lack)
+        assert said in found.reason
+        assert found.word in SKIP_WORDS
+
+
+def test_a_backends_own_formulation_comes_before_the_general_one(planted: Any) -> None:
+    formulation("op", "general", title="own", backends=("a",))(lambda xp, x: lambda: x)
+    assert find_formulation("op", "general", "a").title == "own"  # type: ignore[union-attr]
+    assert find_formulation("op", "general", "b").title == "t"  # type: ignore[union-attr]
+
+
+def test_unknown_needs_are_refused() -> None:
+    with pytest.raises(RegistrationError, match="needs unknown primitives"):
+        formulation("op", "x", title="t", needs=("fft",))
+
+
+def test_the_catalogue_imports_no_array_library() -> None:
+    code = (
+        "import sys; from harness import catalogue; catalogue.load();"
+        "print([m for m in ('numpy', 'torch', 'pandas', 'scipy', 'flint', 'ml_dtypes') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_operation_keeps_its_contract() -> None:
+    from harness import catalogue
+
+    catalogue.load()
+    assert {"softmax", "log_softmax", "logsumexp", "matmul", "dot", "least_squares"} <= set(OPERATIONS)
+    assert {"numpy", "torch-cpu"} <= set(BACKENDS)
+    for operation in OPERATIONS.values():
+        assert operation.bound_source
+        assert operation.bound_formula
+        assert operation.title
+        assert operation.formula
+        assert operation.outputs
+        assert operation.cost is not None
+        assert "library" in formulations_of(operation.name)
+        assert len(formulations_of(operation.name)) >= 2, operation.name
