@@ -170,13 +170,32 @@ def test_known_defects(rule: Rule, row: dict[str, Any], verdict: str, start: str
 
 def test_a_cell_that_is_only_timed() -> None:
     cell = a_cell(accuracy=False, speed=SpeedSpec())
-    assert judged(a_row(cell, None, None), cell)[0] == "pass"
+    timed = a_row(cell, None, None, time_median_s=0.7)
+    assert judged(timed, cell)[:2] == ("pass", "timed only; accuracy is not measured")
     limited = replace(cell, rules=(Rule(bounds={"time_median_s": Condition(at_most=Decimal("0.5"))}),))
     assert judged(a_row(limited, None, None, time_median_s=0.7), limited)[:2] == (
         "fail", "time_median_s 0.7 > 0.5",
     )  # fmt: skip
     assert judged(a_row(limited, None, None), limited)[0] == "inconclusive"
     assert judged(a_row(limited, "timeout", None), limited)[0] == "inconclusive"
+
+
+def test_a_cell_that_was_to_be_timed_and_was_not_is_inconclusive() -> None:
+    cell = a_cell(speed=SpeedSpec())
+    assert judged(a_row(cell, error="not timed: timeout after 60 s"), cell)[:2] == (
+        "inconclusive", "outcome ok; bound_ratio 0.25 ≤ 1; not timed: timeout after 60 s",
+    )  # fmt: skip
+    assert judged(a_row(cell, time_median_s=1e-3), cell)[0] == "pass"
+    assert judged(a_row(cell, ratio=3.0), cell)[0] == "fail"
+    raising = replace(cell, rules=(Rule(outcome=("raised",)),))
+    assert judged(a_row(raising, "raised", None), raising)[0] == "pass"
+
+
+def test_a_judge_that_could_not_score_is_no_result() -> None:
+    cell = a_cell()
+    assert judged(a_row(cell, None, None, error="shape (3,) came back, (4,) is due"), cell)[:2] == (
+        "inconclusive", "no result: shape (3,) came back, (4,) is due",
+    )  # fmt: skip
 
 
 def test_rows_keep_their_order_and_columns_and_unknown_cells_are_refused() -> None:
@@ -352,8 +371,8 @@ def test_other_axes_are_held_fixed_and_zipped_ones_move_along() -> None:
     axes = (Axis("n", (1, 2), frozenset()), Axis("m", (10, 20), frozenset()))
     found = facts(rows, a_plan(*cells, axes=axes))
     assert [(f["against"], json.loads(f["where"]), f["value"]) for f in found] == [
-        ("n", {"m": "20"}, 2),
-        ("m", {"n": "2"}, 20),
+        ("n", {"m": 20}, 2),
+        ("m", {"n": 2}, 20),
     ]
     pair = [a_cell(axes={"n": n, "m": m}) for n, m in ((1, 10), (2, 20))]
     rows = [a_row(c, **(BAD if c.axes["n"] == 2 else GOOD)) for c in pair]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any, Final
 from harness.expect.fitting import Slope, fit_slope
 from harness.expect.measured import Row, breaks, broken_bounds, kept_bounds, measured, number
 from harness.model import Axis, Case, Cell, FactSpec, Plan, Where, Written, format_written
+from harness.store.rows import axes_text
 
 FACT_COLUMNS: Final = (
     "fact", "case", "formulation", "backend", "dtype", "mode", "output", "of", "against", "where",
@@ -34,7 +34,7 @@ class _Group:
     dtype: str
     mode: str
     output: str
-    where: tuple[tuple[str, str], ...]
+    where: tuple[tuple[str, Written], ...]
 
 
 Point = tuple[Cell, Row | None]
@@ -77,7 +77,7 @@ def _grouped(
         moving = {axis.name for axis in case.axes}
     groups: dict[_Group, list[Point]] = {}
     for cell in cells:
-        where = tuple((n, format_written(v)) for n, v in cell.axes.items() if n not in moving)
+        where = tuple((n, v) for n, v in cell.axes.items() if n not in moving)
         for output in cell.outputs:
             group = _Group(cell.formulation, cell.backend, cell.dtype, cell.mode, output, where)
             groups.setdefault(group, []).append((cell, rows.get(cell.id, {}).get(output)))
@@ -88,7 +88,7 @@ def _fact(kind: str, case: Case, group: _Group, against: str, **values: Any) -> 
     identity = {
         "fact": kind, "case": case.name, "formulation": group.formulation, "backend": group.backend,
         "dtype": group.dtype, "mode": group.mode, "output": group.output, "against": against,
-        "where": json.dumps(dict(group.where), ensure_ascii=False),
+        "where": axes_text(dict(group.where)),
     }  # fmt: skip
     return {**dict.fromkeys(FACT_COLUMNS), **identity, **values}
 
@@ -193,7 +193,7 @@ def _frontiers(
     if sum(isinstance(v, (int, Decimal)) and not isinstance(v, bool) for v in axis.values) < 2:
         return
     scanned: dict[_Group, list[tuple[Written, bool, Row]]] = {}
-    broken: set[tuple[str, str, str, tuple[tuple[str, str], ...]]] = set()
+    broken: set[tuple[str, str, str, tuple[tuple[str, Written], ...]]] = set()
     for group, points in _grouped(case, axis.name, cells, rows).items():
         judged = [
             (cell.axes[axis.name], bad, row)

@@ -19,7 +19,7 @@ from harness.expect.measured import (
     measured,
     undecided,
 )
-from harness.model import Cell, Condition, Plan, Rule
+from harness.model import ELEMENT_OUTCOMES, Cell, Condition, Plan, Rule
 
 _WITHIN_BOUND: Final = Condition(at_most=1)
 _NO_RULE: Final = Rule()
@@ -65,7 +65,16 @@ def _judge(row: Row, cell: Cell) -> dict[str, str]:
     rule = next((r for r in cell.rules if r.output is None or r.output == output), _NO_RULE)
     place = f" (rule line {rule.line})" if rule is not _NO_RULE and rule.line else ""
     verdict, reason = _decide(row, cell, rule)
+    if verdict == "pass" and _lacks_its_time(row, cell):
+        verdict = "inconclusive"
+        reason = f"{reason}; {measured(row, 'error') or 'not timed: the run ended before'}"
     return _verdict(verdict, reason + place, rule.severity)
+
+
+def _lacks_its_time(row: Row, cell: Cell) -> bool:
+    """Return whether a cell that gave an output was to be timed and was not."""
+    answered = measured(row, "outcome") in (None, *ELEMENT_OUTCOMES)
+    return cell.speed is not None and answered and measured(row, "time_median_s") is None
 
 
 def _verdict(verdict: str, reason: str, severity: str) -> dict[str, str]:
@@ -75,7 +84,8 @@ def _verdict(verdict: str, reason: str, severity: str) -> dict[str, str]:
 def _decide(row: Row, cell: Cell, rule: Rule) -> tuple[str, str]:
     outcome = measured(row, "outcome")
     if outcome is None and cell.accuracy:
-        return "inconclusive", "no result: the run ended before this cell was measured"
+        error = measured(row, "error") or "the run ended before this cell was measured"
+        return "inconclusive", f"no result: {error}"
     if outcome in UNJUDGED and outcome not in (rule.outcome or ()):
         return "inconclusive", _with_error(f"no answer: {outcome}", row)
     open_elements = undecided(row)
