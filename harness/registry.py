@@ -182,12 +182,21 @@ class Lack:
 class Backend(Protocol):
     """An array library on a device. Declarations are plain data and import nothing heavy."""
 
-    name: str
-    title: str
-    requires: tuple[str, ...]
-    """Modules that must be importable; found without importing them."""
-    capabilities: Mapping[str, Mapping[str, str | Lack]]
-    """dtype → primitive group → compute dtype, or the lack of it. A dtype left out is unsupported."""
+    @property
+    def name(self) -> str:
+        """What cells call it."""
+
+    @property
+    def title(self) -> str:
+        """What reports call it."""
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """Modules that must be importable; found without importing them."""
+
+    @property
+    def capabilities(self) -> Mapping[str, Mapping[str, str | Lack]]:
+        """By dtype: primitive group → compute dtype, or the lack of it. One left out is unsupported."""
 
     def unavailable(self) -> str | None:
         """Return why this backend cannot run on this machine, or None. Imports nothing heavy."""
@@ -221,14 +230,21 @@ class Backend(Protocol):
 # ---- recipes and metrics ---------------------------------------------------------------------------
 
 
+ARGUMENT_KINDS: Final = ("number", "integer", "shape", "text", "texts", "flag", "numbers", "input")
+"""number: finite. numbers: nested lists, ±inf and NaN included. flag: true or false. input: the name of an
+input that is listed before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument of a recipe. `kind` is one of number, integer, shape, text, numbers (nested lists)."""
+    """An argument of a recipe. `kind` is one of `ARGUMENT_KINDS`."""
 
     kind: str
     description: str
     default: Any = None
     required: bool = True
+    choices: tuple[str, ...] | None = None
+    """What a text may be; None: anything."""
 
 
 @dataclass(frozen=True)
