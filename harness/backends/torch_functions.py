@@ -1,0 +1,162 @@
+"""torch's side of the namespace: for each group, its functions for one dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from harness.backends.namespace import Functions
+
+Group = Callable[[Any], Functions]
+"""torch dtype → functions by name."""
+
+
+def format_of(array: Any) -> str:
+    """Return the name of a tensor's dtype, or of the type of what is no tensor."""
+    return str(array.dtype).removeprefix("torch.") if hasattr(array, "dtype") else type(array).__name__
+
+
+def elementwise(dtype: Any) -> Functions:
+    """Return the functions that take tensors element by element."""
+    import torch
+
+    names = (
+        "add", "subtract", "multiply", "divide", "negative", "abs", "square", "sqrt",
+        "exp", "expm1", "log", "log1p", "maximum", "minimum", "where", "sign",
+    )  # fmt: skip
+    return {name: getattr(torch, name) for name in names}
+
+
+def logic(dtype: Any) -> Functions:
+    """Return comparisons, tests and connectives, which give booleans."""
+    import torch
+
+    def any(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        return torch.any(x, dim=axis, keepdim=keepdims)
+
+    def all(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        return torch.all(x, dim=axis, keepdim=keepdims)
+
+    same = ("less", "greater", "logical_and", "logical_or", "logical_not", "isfinite", "isinf", "isnan")
+    return {"equal": torch.eq, "any": any, "all": all, **{name: getattr(torch, name) for name in same}}
+
+
+def sums(dtype: Any) -> Functions:
+    """Return sum and mean, `(x, axis=None, keepdims=False)`."""
+    import torch
+
+    def sum(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        return torch.sum(x, dim=axis, keepdim=keepdims)
+
+    def mean(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        return torch.mean(x, dim=axis, keepdim=keepdims)
+
+    return {"sum": sum, "mean": mean}
+
+
+def order(dtype: Any) -> Functions:
+    """Return max and min, `(x, axis=None, keepdims=False)`; a NaN wins."""
+    import torch
+
+    def max(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        return torch.amax(x, dim=() if axis is None else axis, keepdim=keepdims)
+
+    def min(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        return torch.amin(x, dim=() if axis is None else axis, keepdim=keepdims)
+
+    return {"max": max, "min": min}
+
+
+def matmul(dtype: Any) -> Functions:
+    """Return matmul."""
+    import torch
+
+    return {"matmul": torch.matmul}
+
+
+def linalg(dtype: Any) -> Functions:
+    """Return factorisations by LAPACK in the dtype itself."""
+    import torch
+
+    def solve_triangular(R: Any, b: Any, *, lower: bool, transpose: bool = False) -> Any:
+        matrix = R.mT if transpose else R
+        upper = lower if transpose else not lower
+        if b.ndim == 1:
+            return torch.linalg.solve_triangular(matrix, b.unsqueeze(-1), upper=upper).squeeze(-1)
+        return torch.linalg.solve_triangular(matrix, b, upper=upper)
+
+    def qr(A: Any) -> tuple[Any, Any]:
+        Q, R = torch.linalg.qr(A)
+        return Q, R
+
+    def svd(A: Any) -> tuple[Any, Any, Any]:
+        U, s, Vt = torch.linalg.svd(A, full_matrices=False)
+        return U, s, Vt
+
+    return {
+        "cholesky": torch.linalg.cholesky, "solve_triangular": solve_triangular,
+        "qr": qr, "svd": svd, "solve": torch.linalg.solve,
+    }  # fmt: skip
+
+
+def shape(dtype: Any) -> Functions:
+    """Return what moves elements and computes nothing; `transpose` swaps the last two axes."""
+    import torch
+
+    def transpose(x: Any) -> Any:
+        return torch.transpose(x, -1, -2)
+
+    def take(x: Any, indices: Sequence[int], axis: int = 0) -> Any:
+        return torch.index_select(x, axis, torch.as_tensor(indices, dtype=torch.int64))
+
+    def concat(xs: Sequence[Any], axis: int = 0) -> Any:
+        return torch.cat(tuple(xs), dim=axis)
+
+    def stack(xs: Sequence[Any], axis: int = 0) -> Any:
+        return torch.stack(tuple(xs), dim=axis)
+
+    return {
+        "reshape": torch.reshape, "transpose": transpose, "concat": concat,
+        "stack": stack, "copy": torch.clone, "take": take,
+    }  # fmt: skip
+
+
+def constant(dtype: Any) -> Functions:
+    """Return tensors of one value, and the identity; `full` takes a `scalar(...)`."""
+    import torch
+
+    def zeros(shape: Sequence[int]) -> Any:
+        return torch.zeros(tuple(shape), dtype=dtype)
+
+    def full(shape: Sequence[int], x: Any) -> Any:
+        return torch.empty(tuple(shape), dtype=dtype).copy_(x)
+
+    def eye(n: int) -> Any:
+        return torch.eye(n, dtype=dtype)
+
+    return {"zeros": zeros, "full": full, "eye": eye, "zeros_like": torch.zeros_like}
+
+
+def widening(dtype: Any) -> Functions:
+    """Return astype(x, name of a dtype), by torch's own cast."""
+    import torch
+
+    from harness.formats import DTYPES
+
+    def astype(x: Any, name: str) -> Any:
+        return x.to(getattr(torch, DTYPES[name].storage.name))
+
+    return {"astype": astype}
+
+
+GROUPS: Final[dict[str, Group]] = {
+    "elementwise": elementwise,
+    "sum": sums,
+    "matmul": matmul,
+    "linalg": linalg,
+    "logic": logic,
+    "order": order,
+    "shape": shape,
+    "constant": constant,
+    "widening": widening,
+}
