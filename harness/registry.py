@@ -389,11 +389,13 @@ def support(operation: str, name: str, backend: Backend, dtype: str) -> str | La
             return have
     if isinstance(found.compute, str):
         return found.compute
+    storage_only = declared.get("elementwise")
     if found.compute is not None:
-        return found.compute.get(
-            dtype, Lack("unsupported", f"{backend.name}'s {name} of {operation} does not take {dtype}")
-        )
+        untaken = Lack("unsupported", f"{backend.name}'s {name} of {operation} does not take {dtype}")
+        return found.compute.get(dtype, storage_only if isinstance(storage_only, Lack) else untaken)
     reductions = [g for g in found.needs if g != "elementwise"] or ["elementwise"]
+    if reductions == ["elementwise"] and isinstance(storage_only, Lack):
+        return storage_only
     candidates = [str(declared[g]) for g in reductions]
     return _narrowest(candidates)
 
