@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -297,5 +297,6 @@ def format_written(value: Written) -> str:
     if isinstance(value, Decimal) and value.is_finite():
         if value == value.to_integral_value() and abs(value) < Decimal(10) ** 16:
             return str(int(value))
-        return str(value.normalize())
+        exactly = Context(prec=len(value.as_tuple().digits))  # the usual 28 digits would merge coordinates
+        return str(value.normalize(exactly))
     return str(value)

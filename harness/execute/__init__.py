@@ -1,0 +1,1 @@
+"""Starts, watches, kills and replaces the processes that measure and judge."""
