@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.formats import FORMATS, round_array, round_pair
+from harness.reference.splitting import FIELDS, ElementClass, balls_to_columns, fractions_to_columns
 
 if TYPE_CHECKING:
     from flint import arb
@@ -27,27 +27,10 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-
-class ElementClass(IntEnum):
-    """What an exact element is. The values are part of the cache's format."""
-
-    FINITE = 0
-    POS_INF = 1
-    NEG_INF = 2
-    NAN = 3
-    """Undefined: no extended real is the result."""
-    ZERO = 4
-    """Exactly zero, proved by structure or by exact arithmetic."""
-    UNDECIDED = 5
-    """The radius did not hold at the highest precision."""
-
-
 FINITE, POS_INF, NEG_INF, NAN, ZERO, UNDECIDED = ElementClass
 
 _FAR = 300
 """Binary orders between two numbers beyond which their difference is the larger, to 2**-_FAR."""
-_LONGEST = 1000
-"""Bits of an integer that are kept before it is split: its float64 must not overflow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +52,12 @@ class ReferenceArray:
     """log2 of an upper bound on |y − (hi + lo)·2**exponent|; −inf where that is y."""
 
     def __post_init__(self) -> None:
-        for name, dtype in _FIELDS.items():
+        for name, dtype in FIELDS.items():
             array = getattr(self, name)
             if array.dtype != dtype or array.shape != self.kind.shape:
                 raise ValueError(
                     f"{name} is {array.dtype}{list(array.shape)}, must be {dtype}{list(self.kind.shape)}"
                 )
-
-    # ---- making ------------------------------------------------------------------------------------
 
     @classmethod
     def from_float64(cls, values: Any) -> ReferenceArray:
@@ -123,36 +104,18 @@ class ReferenceArray:
         if len(balls) != kind.size:
             raise ValueError(f"{len(balls)} balls for {kind.size} elements of shape {shape}")
         places = np.flatnonzero(kind == FINITE)
-        chosen: Any = balls if places.size == len(balls) else [balls[i] for i in places.tolist()]
-        found = _from_finite_balls(chosen)
-        parts = [kind]
-        kind[places] = found.kind
-        for name in ("hi", "lo", "exponent", "radius_log2"):
-            values = getattr(found, name)
-            fill = -np.inf if name == "radius_log2" else 0
-            whole = np.full(kind.size, fill, values.dtype)
-            whole[places] = values
-            parts.append(whole)
-        return cls(*(part.reshape(shape) for part in parts))
+        if places.size == len(balls):
+            return cls(*balls_to_columns(cast("Sequence[arb]", balls))).reshape(shape)
+        whole = cls.from_kinds(np.where(kind == FINITE, UNDECIDED, kind))
+        whole.assign(places, cls(*balls_to_columns([cast("arb", balls[i]) for i in places.tolist()])))
+        return whole.reshape(shape)
 
     @classmethod
     def from_fractions(cls, values: Sequence[Fraction | int], shape: tuple[int, ...]) -> ReferenceArray:
         """Return rational `values` (C order); the radius is what splitting them into hi + lo cost."""
         if len(values) != math.prod(shape):
             raise ValueError(f"{len(values)} fractions for {math.prod(shape)} elements of shape {shape}")
-        rows = []
-        for value in values:
-            numerator, denominator = value.numerator, value.denominator
-            shift = 0
-            if denominator & (denominator - 1):
-                shift = max(0, 240 - numerator.bit_length() + denominator.bit_length())
-                quotient, error = (numerator << shift) // denominator, 1
-            else:
-                shift, quotient, error = denominator.bit_length() - 1, numerator, 0
-            rows.append(_split(quotient, -shift, error, -shift))
-        return _from_rows(rows).reshape(shape)
-
-    # ---- shape -------------------------------------------------------------------------------------
+        return cls(*fractions_to_columns(values)).reshape(shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -172,10 +135,13 @@ class ReferenceArray:
         """Return the elements that a NumPy `index` selects."""
         return self._map(lambda a: np.asarray(a[index]))
 
-    def _map(self, change: Any) -> ReferenceArray:
-        return ReferenceArray(*(change(getattr(self, name)) for name in _FIELDS))
+    def assign(self, places: Any, elements: ReferenceArray) -> None:
+        """Write `elements` to the places of this array that a NumPy index selects, while it is made."""
+        for name in FIELDS:
+            getattr(self, name)[places] = getattr(elements, name)
 
-    # ---- what the exact elements are ---------------------------------------------------------------
+    def _map(self, change: Any) -> ReferenceArray:
+        return ReferenceArray(*(change(getattr(self, name)) for name in FIELDS))
 
     @property
     def undecided(self) -> int:
@@ -185,7 +151,7 @@ class ReferenceArray:
     def log2_abs(self) -> Floats:
         """Return log2|y|: −inf for zero, +inf for infinities, NaN where undefined or undecided."""
         with np.errstate(divide="ignore"):
-            value = np.log2(np.abs(self.hi + self.lo)) + self.exponent
+            value = np.asarray(np.log2(np.abs(self.hi + self.lo)) + self.exponent, np.float64)
         return self._by_class(value, infinite=np.inf, zero=-np.inf)
 
     def magnitude_exponent(self) -> Integers:
@@ -211,7 +177,8 @@ class ReferenceArray:
         ordinary = (self.kind != FINITE) | ((self.exponent >= -1022) & (self.exponent <= 1023))
         if np.all(ordinary):  # |lo| ≤ ulp(hi)/2: hi is the rounded sum
             with np.errstate(over="ignore"):
-                return self._by_class(np.ldexp(self.hi, self.exponent), infinite=np.inf, zero=0.0, signed=True)
+                value = np.asarray(np.ldexp(self.hi, self.exponent), np.float64)
+            return self._by_class(value, infinite=np.inf, zero=0.0, signed=True)
         return self.round_to(FORMATS["float64"])
 
     def round_to(self, fmt: NumberFormat) -> Floats:
@@ -231,11 +198,9 @@ class ReferenceArray:
         zeros = np.copysign(zero, self.hi) if signed else np.full(self.shape, zero)
         return np.where(self.kind == ZERO, zeros, value)
 
-    # ---- distance from what was computed -----------------------------------------------------------
-
     def comparable(self, computed: Floats) -> NDArray[np.bool_]:
         """Return where ŷ − y is a number: `computed` is finite, and y is finite or zero."""
-        return np.isfinite(computed) & ((self.kind == FINITE) | (self.kind == ZERO))
+        return np.asarray(np.isfinite(computed) & ((self.kind == FINITE) | (self.kind == ZERO)), np.bool_)
 
     def difference(self, computed: Floats) -> tuple[Floats, Integers]:
         """Return (d, e) with ŷ − y = d · 2**e to a relative 2**-51, beside the radius of y.
@@ -250,8 +215,8 @@ class ReferenceArray:
         mantissa, own = np.frexp(np.where(valid, computed, 0.0))
         own = own.astype(np.int64)
         shift = own - self.exponent
-        above = (shift > _FAR) | (self.hi == 0)
         below = (shift < -_FAR) | (mantissa == 0)
+        above = ((shift > _FAR) | (self.hi == 0)) & (mantissa != 0)
         near = np.ldexp(mantissa, np.clip(shift, -_FAR, _FAR))
         total = near - self.hi  # TwoSum (Knuth): total + lost is near − hi exactly
         virtual = total - near
@@ -313,79 +278,3 @@ class Reference:
     def undecided(self) -> int:
         """Number of elements, over all outputs, that could not be certified."""
         return sum(output.undecided for output in self.outputs.values())
-
-
-_FIELDS = {
-    "kind": np.dtype(np.uint8),
-    "hi": np.dtype(np.float64),
-    "lo": np.dtype(np.float64),
-    "exponent": np.dtype(np.int64),
-    "radius_log2": np.dtype(np.float64),
-}
-
-_Row = tuple[int, float, float, int, float]
-
-
-def _from_rows(rows: Sequence[_Row]) -> ReferenceArray:
-    columns = list(zip(*rows, strict=True)) or [()] * len(_FIELDS)
-    return ReferenceArray(*(np.array(c, d) for c, d in zip(columns, _FIELDS.values(), strict=True)))
-
-
-def _log2_up(value: int) -> float:
-    """Return a float at or above log2 of a positive integer, tight to 2**-40."""
-    shift = max(0, value.bit_length() - 60)
-    return math.log2((value >> shift) + (1 if shift else 0)) + shift + 2.0**-40
-
-
-def _split(mantissa: int, exponent: int, radius: int, radius_exponent: int) -> _Row:
-    """Return (kind, hi, lo, exponent, radius_log2) of mantissa·2**exponent ± radius·2**radius_exponent."""
-    radii = [_log2_up(radius) + radius_exponent] if radius else []
-    excess = mantissa.bit_length() - _LONGEST
-    if excess > 0:
-        mantissa >>= excess
-        exponent += excess
-        radii.append(float(exponent))
-    if mantissa == 0:
-        return (FINITE, 0.0, 0.0, 0, radii[0]) if radii else (ZERO, 0.0, 0.0, 0, -math.inf)
-    hi = float(mantissa)
-    rest = mantissa - int(hi)
-    lo = float(rest)
-    lost = abs(rest - int(lo))
-    if lost:
-        radii.append(_log2_up(lost) + exponent)
-    scale = math.frexp(hi)[1] - 1
-    largest = max(radii, default=-math.inf)
-    total = largest + math.log2(len(radii)) if radii else largest
-    return (FINITE, math.ldexp(hi, -scale), math.ldexp(lo, -scale), exponent + scale, total)
-
-
-def _from_finite_balls(balls: Sequence[arb]) -> ReferenceArray:
-    """Return balls by vector arithmetic where float64 holds them, else by integers."""
-    hi = np.fromiter(map(float, balls), np.float64, len(balls))
-    rest = [ball - near for ball, near in zip(balls, hi.tolist(), strict=True)]
-    lo = np.fromiter(map(float, rest), np.float64, len(rest))
-    radius = np.fromiter((float(r.rad()) for r in rest), np.float64, len(rest))
-    mantissa, exponent = np.frexp(hi)
-    scale = exponent.astype(np.int64) - 1
-    scaled = np.ldexp(lo, -scale)
-    ordinary = np.isfinite(hi) & (np.abs(scale) < 900) & (hi != 0) & (radius > 2.0**-1000)
-    ordinary &= (lo == 0) | (np.abs(scaled) > 2.0**-900)
-    # lo is its ball's midpoint rounded: half an ulp of it, and room for these two operations
-    with np.errstate(invalid="ignore"):
-        total = (radius + np.abs(lo) * 2.0**-52) * (1 + 2.0**-50)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        radius_log2 = np.log2(total) + 2.0**-40
-    found = ReferenceArray(np.full(hi.shape, FINITE, np.uint8), 2 * mantissa, scaled, scale, radius_log2)
-    for i in np.flatnonzero(~ordinary).tolist():
-        row = _row_of_ball(balls[i])
-        for name, value in zip(_FIELDS, row, strict=True):
-            getattr(found, name)[i] = value
-    return found
-
-
-def _row_of_ball(ball: arb) -> _Row:
-    if not ball.is_finite():
-        return (UNDECIDED, 0.0, 0.0, 0, math.inf)
-    mantissa, exponent = ball.mid().man_exp()
-    radius, radius_exponent = ball.rad().man_exp()
-    return _split(int(mantissa), int(exponent), int(radius), int(radius_exponent))
