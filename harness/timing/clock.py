@@ -1,0 +1,90 @@
+"""Timers: what measures the time of a number of calls. The wall clock is one."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from typing import Any, Protocol
+
+Thunk = Callable[[], Any]
+
+
+class Timer(Protocol):
+    """Measures calls. Timers are never mixed in one column: `name` goes into the results."""
+
+    @property
+    def name(self) -> str:
+        """What the column `timer` calls it."""
+
+    def measure(self, thunk: Thunk, calls: int) -> float:
+        """Return the seconds that `calls` successive calls took."""
+
+    def now(self) -> float:
+        """Return seconds of a monotonic clock, for budgets."""
+
+
+class WallTimer:
+    """Host time around a loop of calls.
+
+    Parameters
+    ----------
+    counter
+        A monotonic counter of nanoseconds.
+    synchronize
+        Waits until all work started is done; called before each reading of the counter.
+    """
+
+    name = "wall"
+
+    def __init__(
+        self, counter: Callable[[], int] = time.perf_counter_ns, synchronize: Callable[[], None] | None = None
+    ) -> None:
+        self._counter = counter
+        self._synchronize = synchronize or _nothing_to_wait_for
+
+    def measure(self, thunk: Thunk, calls: int) -> float:
+        """Return the seconds of `calls` calls; the loop itself adds some 10 ns a call."""
+        counter, synchronize = self._counter, self._synchronize
+        turns = repeat(None, calls)
+        synchronize()
+        start = counter()
+        for _ in turns:
+            thunk()
+        synchronize()
+        return (counter() - start) * 1e-9
+
+    def now(self) -> float:
+        """Return the counter in seconds."""
+        return self._counter() * 1e-9
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Collect garbage, then keep the collector off until the block ends."""
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def empty() -> None:
+    """Do nothing: timed like a formulation, it tells what the loop and the call cost."""
+
+
+def control_loop() -> int:
+    """Do a fixed amount of arithmetic in the interpreter, some 30 µs: its time shows the machine's pace."""
+    state = 1
+    for _ in repeat(None, 1000):
+        state = state * 69069 & 0xFFFFFFFF
+    return state
+
+
+def _nothing_to_wait_for() -> None:
+    pass
