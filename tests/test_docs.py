@@ -1,0 +1,99 @@
+"""Examples in the documentation are run, and generated pages are current."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import support
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str, *pages: Path) -> list[str]:
+    return [
+        text
+        for page in (pages or PAGES)
+        for found, text in FENCE.findall(page.read_text(encoding="utf-8"))
+        if found == language
+    ]
+
+
+def test_the_quick_start_is_two_lines_that_set_everything_up() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Quick start")[1].split("\n## ")[0]
+    (block,) = [text for found, text in FENCE.findall(section) if found == "console"]
+    first, second = block.strip().splitlines()
+    for line in (first, second):
+        assert line.startswith("$ python3 -m venv .venv && ")
+        assert "--constraint constraints.txt nox" in line
+    assert first.endswith("nox -s bench")
+    assert second.endswith("nox -s lint types tests")
+
+
+def test_the_case_in_the_readme_runs(tmp_path: Path) -> None:
+    (case,) = blocks("yaml", ROOT / "README.md")
+    path = tmp_path / "softmax.yaml"
+    path.write_text(case, encoding="utf-8")
+    out = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(path), "--backend", "numpy", "--out", str(out)],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (out / "report.html").stat().st_size > 0
+
+
+def test_the_python_in_the_readme_runs(tmp_path: Path) -> None:
+    (code,) = blocks("python", ROOT / "README.md")
+    (tmp_path / "cases").symlink_to(ROOT / "cases")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=240
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"naive +float32 +not_a_number", done.stdout), done.stdout
+
+
+def test_the_formulation_in_contributing_is_right() -> None:
+    (code,) = blocks("python", ROOT / "CONTRIBUTING.md")
+    check = """
+import numpy as np
+from harness import catalogue
+from harness.formats import DTYPES
+from harness.registry import BACKENDS, find_formulation
+catalogue.load()
+xp = BACKENDS["numpy"].namespace(DTYPES["float64"], checked=True)
+x = np.array([[0.5, 2.0, -3.0], [1000.0, 999.0, 0.0]])
+y = find_formulation("softmax", "base_two", "numpy").build(xp, x, axis=-1)()
+z = find_formulation("softmax", "shifted", "numpy").build(xp, x, axis=-1)()
+print(abs(y - z).max() <= 1000 * 2.0 ** -52)  # exponents up to 1000 carry an error of 1000u
+"""
+    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+def test_the_support_table_is_current() -> None:
+    code = "from harness.support import document; print(document(), end='')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    written = (ROOT / "docs" / "support.md").read_text(encoding="utf-8")
+    assert written == done.stdout, "run: python -m harness.support > docs/support.md"
+    assert written.startswith(support.HEAD)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_session_of_nox_is_documented() -> None:
+    noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    sessions = re.findall(r"@nox.session\ndef (\w+)\(.*\n    \"\"\"(.+?)[.:]", noxfile)
+    assert {name for name, _ in sessions} == {"bench", "tests", "lint", "types", "gate", "docs", "selfbench"}
