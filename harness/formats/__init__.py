@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from harness.formats.bits import decode, digest, encode
 from harness.formats.rounding import (
+    is_finite,
     round_array,
     round_exact,
     round_objects,
@@ -27,6 +28,7 @@ __all__ = [
     "decode",
     "digest",
     "encode",
+    "is_finite",
     "round_array",
     "round_exact",
     "round_objects",

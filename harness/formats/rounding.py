@@ -146,13 +146,19 @@ def ulp_exponent(fmt: NumberFormat, exponent: NDArray[np.int64]) -> NDArray[np.i
     return np.maximum(np.asarray(exponent, np.int64), fmt.exponent_min) - (fmt.precision - 1)
 
 
+def is_finite(x: Exact) -> bool:
+    """Return whether a number of any size is neither an infinity nor NaN."""
+    if isinstance(x, Decimal):
+        return x.is_finite()
+    return not isinstance(x, float) or math.isfinite(x)
+
+
 def _special(x: Exact) -> float | None:
     """Return ±inf, NaN and −0 as a float; None for any other number."""
-    if isinstance(x, (float, Decimal)):
-        if not math.isfinite(x):
-            return float(x)
-        if x == 0 and math.copysign(1.0, x) < 0:
-            return -0.0
+    if not is_finite(x):
+        return math.nan if isinstance(x, Decimal) and x.is_nan() else float(x)
+    if isinstance(x, (float, Decimal)) and x == 0 and math.copysign(1.0, x) < 0:
+        return -0.0
     return None
 
 
