@@ -76,7 +76,8 @@ class TorchCpuBackend:
         import torch
 
         torch.set_num_threads(threads)
-        torch.set_num_interop_threads(1)
+        if torch.get_num_interop_threads() != 1:  # a second call raises
+            torch.set_num_interop_threads(1)
 
     def from_bits(self, bits: NDArray[Any], storage: NumberFormat) -> Any:
         """Return an aligned tensor of the numbers that the codes stand for."""
