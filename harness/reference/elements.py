@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 
     from harness.formats import NumberFormat
 
+__all__ = [
+    "FINITE",
+    "NAN",
+    "NEG_INF",
+    "POS_INF",
+    "UNDECIDED",
+    "ZERO",
+    "ElementClass",
+    "Reference",
+    "ReferenceArray",
+]
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
