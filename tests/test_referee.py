@@ -1,0 +1,132 @@
+"""The referee: inputs once, references from the cache, scores of right and wrong outputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import catalogue
+from harness.errors import InputError
+from harness.formats import FORMATS, decode, encode
+from harness.model import InputSpec, Problem, Published
+from harness.referee import Referee, answer, read_published
+from harness.registry import OPERATIONS
+from harness.reference.cache import ReferenceCache
+
+catalogue.load()
+
+(OUTPUT,) = OPERATIONS["softmax"].outputs
+LOGITS = [Decimal(1), Decimal(2), Decimal(3)]
+
+
+def make_problem(**changes: Any) -> Problem:
+    spec = InputSpec("x", "values", {"values": LOGITS})
+    problem = Problem("k", "case", "softmax", "float32", "forward", 0, {"axis": -1}, (spec,), ".")
+    return replace(problem, **changes)
+
+
+@pytest.fixture
+def referee(tmp_path: Path) -> Referee:
+    return Referee(ReferenceCache(tmp_path / "cache"), tmp_path / "scratch")
+
+
+def scored(
+    referee: Referee, tmp_path: Path, values: Any, fmt: str = "float32", **request: Any
+) -> dict[str, Any]:
+    path = tmp_path / "out.npy"
+    np.save(path, encode(FORMATS[fmt], np.asarray(values, dtype=np.float64)))
+    message = {
+        "do": "score", "cell": "c", "problem": make_problem(), "outputs": {OUTPUT: str(path)},
+        "formats": {OUTPUT: fmt}, "compute_dtype": "float32",
+    }  # fmt: skip
+    return answer(referee, {**message, **request})
+
+
+def test_prepare_writes_bits_and_tells_where_the_reference_came_from(
+    referee: Referee, tmp_path: Path
+) -> None:
+    reply = answer(referee, {"do": "prepare", "problem": make_problem()})
+    assert reply["status"] == "ok"
+    assert reply["reference"] == "computed"
+    assert reply["undecided"] == 0
+    bits = np.load(reply["inputs"]["x"])
+    assert bits.dtype == np.uint32
+    assert decode(FORMATS["float32"], bits).tolist() == [1.0, 2.0, 3.0]
+    again = Referee(ReferenceCache(tmp_path / "cache"), tmp_path / "scratch")
+    second = answer(again, {"do": "prepare", "problem": make_problem()})
+    assert second["reference"] == "cached"
+    assert second["inputs_digest"] == reply["inputs_digest"]
+
+
+def test_a_damaged_reference_is_made_again(referee: Referee, tmp_path: Path) -> None:
+    answer(referee, {"do": "prepare", "problem": make_problem()})
+    entries = [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    assert entries
+    for path in entries:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 0x10
+        path.write_bytes(bytes(data))
+    again = Referee(ReferenceCache(tmp_path / "cache"), tmp_path / "scratch")
+    assert answer(again, {"do": "prepare", "problem": make_problem()})["reference"] == "recomputed"
+    third = Referee(ReferenceCache(tmp_path / "cache"), tmp_path / "scratch")
+    assert answer(third, {"do": "prepare", "problem": make_problem()})["reference"] == "cached"
+
+
+def test_score_of_the_right_answer_and_of_planted_ones(referee: Referee, tmp_path: Path) -> None:
+    right = np.exp([-2.0, -1.0, 0.0]) / np.exp([-2.0, -1.0, 0.0]).sum()
+    right = right.astype(np.float32).astype(np.float64)
+    row = scored(referee, tmp_path, right)["rows"][OUTPUT]
+    assert row["outcome"] == "ok"
+    assert row["bound_ratio"] <= 1
+    assert row["correctly_rounded_fraction"] == 1
+    zeros = scored(referee, tmp_path, [0.0, 0.0, 0.0])["rows"][OUTPUT]
+    assert zeros["outcome"] == "zeroed"
+    assert zeros["bound_ratio"] > 1000
+    swapped = scored(referee, tmp_path, right[[1, 0, 2]])["rows"][OUTPUT]
+    assert swapped["outcome"] == "ok"
+    assert swapped["bound_ratio"] > 1000
+    nan = scored(referee, tmp_path, [np.nan, *right[1:]])["rows"][OUTPUT]
+    assert nan["outcome"] == "not_a_number"
+    assert "bound_ratio" not in nan
+
+
+def test_another_format_or_shape_is_no_result(referee: Referee, tmp_path: Path) -> None:
+    row = scored(referee, tmp_path, [0.0, 0.0, 1.0], fmt="float64")["rows"][OUTPUT]
+    assert row["outcome"] == "raised"
+    assert "is float64, not float32" in row["error"]
+    row = scored(referee, tmp_path, [[0.0, 0.0, 1.0]])["rows"][OUTPUT]
+    assert row["outcome"] == "raised"
+    assert "shape (1, 3), not (3,)" in row["error"]
+
+
+def test_faults_are_replies(referee: Referee, tmp_path: Path) -> None:
+    bad = make_problem(inputs=(InputSpec("x", "nothing", {}),))
+    reply = answer(referee, {"do": "prepare", "problem": bad})
+    assert reply["status"] == "error"
+    assert reply["problem"] == "k"
+    assert "unknown recipe 'nothing'" in reply["error"]
+    missing = scored(referee, tmp_path, [0.0], outputs={"y": str(tmp_path / "absent.npy")})
+    assert missing["status"] == "error"
+    assert missing["cell"] == "c"
+    assert answer(referee, {"do": "dance"})["status"] == "error"
+
+
+def test_published_values_are_read_exactly_and_from_the_folder_only(tmp_path: Path) -> None:
+    (tmp_path / "certified.csv").write_text("name,beta\na,0.10\nb,-3482258.63459582\n")
+    published = Published("x", "certified.csv", "beta", 15)
+    values, digits = read_published(published, tmp_path)
+    assert digits == 15
+    assert values[1] * 10**8 == -348225863459582
+    for file, column, said in (
+        ("../certified.csv", "beta", "outside the folder"),
+        ("absent.csv", "beta", "cannot read"),
+        ("certified.csv", "beat", "has no column"),
+        ("certified.csv", "name", "holds what is no number"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read_published(replace(published, file=file, column=column), tmp_path)
