@@ -45,13 +45,17 @@ def dot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
 
 
 def least_squares(xp: Any, A: Any, b: Any) -> Callable[[], Any]:
-    """Return the solution of torch.linalg.lstsq (LAPACK's gelsy by default)."""
+    """Return the solution of torch.linalg.lstsq by LAPACK's gelsd, as NumPy's.
+
+    Not by torch's default, gelsy: torch 2.13 hands it pivots that were never set (pytorch#187411), so that
+    the same call gives other bits each time, and at times another rank.
+    """
     import torch
 
     if b.ndim > 1:
-        return lambda: torch.linalg.lstsq(A, b).solution
+        return lambda: torch.linalg.lstsq(A, b, driver="gelsd").solution
     column = b.unsqueeze(-1)
-    return lambda: torch.linalg.lstsq(A, column).solution.squeeze(-1)
+    return lambda: torch.linalg.lstsq(A, column, driver="gelsd").solution.squeeze(-1)
 
 
 _FULL = {"float64": "float64", "float32": "float32"}
@@ -66,7 +70,7 @@ _LIBRARY: tuple[tuple[Callable[..., Callable[[], Any]], str, dict[str, str | Lac
     (logsumexp, "torch.logsumexp", _HALF),
     (matmul, "torch.matmul", _HALF),
     (dot, "torch.dot", _HALF),
-    (least_squares, "torch.linalg.lstsq", _NO_LAPACK),
+    (least_squares, "torch.linalg.lstsq(driver='gelsd')", _NO_LAPACK),
 )
 
 

@@ -1,0 +1,519 @@
+"""What every backend must do, for each dtype that it declares. A backend that is registered is tested here.
+
+Expected values are of our own exact rounding (harness.formats), of rational arithmetic, or of float64
+with an error that is negligible beside the tolerance; tolerances are derived beside them.
+"""
+
+import math
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import pytest
+
+from harness import catalogue
+from harness.backends.namespace import GROUPS
+from harness.errors import DtypeError
+from harness.formats import DTYPES, FORMATS, decode, encode, round_array, round_exact
+from harness.model import SKIP_WORDS
+from harness.registry import BACKENDS, FORMULATIONS, PRIMITIVE_GROUPS, Lack, support
+
+catalogue.load()
+
+CELLS = [(backend, dtype) for backend in BACKENDS for dtype in BACKENDS[backend].capabilities]
+
+
+def computing(group):
+    """Return the cells whose backend computes `group` in the dtype."""
+    return [
+        (b, d) for b, d in CELLS if not isinstance(BACKENDS[b].capabilities[d].get(group, Lack("", "")), Lack)
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet():
+    with np.errstate(all="ignore"):
+        yield
+
+
+@cache
+def started(name):
+    backend = BACKENDS[name]
+    missing = backend.unavailable()
+    if missing:
+        pytest.skip(f"{name}: {missing}")
+    backend.start(1)
+    return backend
+
+
+class Bench:
+    """One backend and dtype, with ways to go in and out of its arrays."""
+
+    def __init__(self, backend, dtype):
+        self.backend = started(backend)
+        self.dtype = DTYPES[dtype]
+        self.storage = self.dtype.storage
+        self.u = float(self.storage.unit_roundoff)
+
+    def xp(self, *, checked=True):
+        return self.backend.namespace(self.dtype, checked=checked)
+
+    def array(self, values):
+        """Return a native array of values that are rounded to the format first."""
+        return self.backend.from_bits(encode(self.storage, self.rounded(values)), self.storage)
+
+    def rounded(self, values):
+        return round_array(self.storage, np.asarray(values, np.float64))
+
+    def values(self, native):
+        bits, name = self.backend.to_bits(native)
+        return decode(FORMATS[name], bits)
+
+
+@pytest.fixture
+def bench(backend, dtype):
+    return Bench(backend, dtype)
+
+
+def every(cells):
+    return pytest.mark.parametrize(("backend", "dtype"), cells, ids=[f"{b}-{d}" for b, d in cells])
+
+
+def sample_codes(fmt):
+    """Return all codes of a format of up to 16 bits; of wider ones the edges and random codes."""
+    word = f"<u{fmt.storage_bits // 8}"
+    if fmt.bits <= 16:
+        return np.arange(1 << fmt.bits, dtype=np.uint64).astype(word)
+    random = np.random.default_rng(0).integers(0, 1 << fmt.bits, 4096, dtype=np.uint64)
+    hidden = 1 << fmt.mantissa_bits
+    edges = [0, 1, hidden - 1, hidden, fmt.max_code, fmt.max_code + 1, fmt.max_code + 2, fmt.nan_code]
+    signed = [fmt.sign_mask | e for e in edges]
+    return np.concatenate([random, np.array(edges + signed, np.uint64)]).astype(word)
+
+
+# ---- declarations
+
+
+@pytest.mark.parametrize("backend", list(BACKENDS))
+def test_capabilities_declare_every_group_of_known_dtypes(backend):
+    assert BACKENDS[backend].capabilities
+    for dtype, groups in BACKENDS[backend].capabilities.items():
+        assert dtype in DTYPES
+        assert set(groups) == set(PRIMITIVE_GROUPS), f"{dtype}: each group is computed or lacking"
+        for group, declared in groups.items():
+            if isinstance(declared, Lack):
+                assert declared.word in SKIP_WORDS
+                assert len(declared.reason) > 10, f"{dtype} {group}: a lack has a reason in words"
+            else:
+                assert declared in FORMATS
+
+
+@pytest.mark.parametrize("backend", list(BACKENDS))
+def test_environment_depends_on_threads_and_is_text(backend):
+    one, two = (BACKENDS[backend].environment(n) for n in (1, 2))
+    assert one.keys() == two.keys()
+    assert one != two
+    assert all(isinstance(v, str) for v in one.values())
+
+
+@pytest.mark.parametrize("backend", list(BACKENDS))
+def test_facts_are_text_and_name_the_library(backend):
+    facts = started(backend).facts()
+    assert all(isinstance(k, str) and isinstance(v, str) and v for k, v in facts.items())
+    assert set(BACKENDS[backend].requires) & set(facts), "the version of the library is among the facts"
+
+
+# ---- conversion
+
+
+@every(CELLS)
+def test_codes_go_in_and_out_unchanged(bench):
+    codes = sample_codes(bench.storage)
+    back, name = bench.backend.to_bits(bench.backend.from_bits(codes, bench.storage))
+    assert name == bench.storage.name
+    values = decode(bench.storage, codes)
+    number = ~np.isnan(values)
+    assert np.array_equal(back[number], codes[number]), "numbers, −0, infinities and subnormals bit for bit"
+    assert np.isnan(decode(bench.storage, back)[~number]).all(), "every NaN stays one"
+
+
+@every(CELLS)
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (5,), (2, 0, 3), (2, 3, 4)])
+def test_shapes_stay(bench, shape):
+    codes = np.resize(sample_codes(bench.storage)[1:60], shape)
+    back, _ = bench.backend.to_bits(bench.backend.from_bits(codes, bench.storage))
+    assert back.shape == shape
+    assert np.array_equal(back, codes)
+
+
+@every(CELLS)
+def test_arrays_are_copies_at_64_bytes(bench):
+    codes = sample_codes(bench.storage)[:50].copy()
+    codes.flags.writeable = False
+    native = bench.backend.from_bits(codes, bench.storage)
+    address = native.data_ptr() if hasattr(native, "data_ptr") else native.ctypes.data
+    assert address % 64 == 0
+    assert address != codes.ctypes.data
+
+
+@every(CELLS)
+def test_views_that_are_not_contiguous_come_out_in_order(bench):
+    codes = np.resize(sample_codes(bench.storage)[1:25], (4, 6))
+    native = bench.backend.from_bits(codes, bench.storage)
+    back, _ = bench.backend.to_bits(bench.xp().transpose(native))
+    assert np.array_equal(back, codes.T)
+
+
+@every(CELLS)
+def test_the_library_reads_the_codes_as_we_do(bench):
+    """The library's own cast to float64, which is exact, against our decoding."""
+    if "float64" not in bench.backend.capabilities:
+        pytest.skip("the backend has no float64 to widen to")
+    codes = sample_codes(bench.storage)
+    native = bench.backend.from_bits(codes, bench.storage)
+    if bench.storage.name == "float64":
+        widened = native
+    else:
+        widened = bench.xp().astype(native, "float64")
+    found, expected = bench.values(widened), decode(bench.storage, codes)
+    assert np.array_equal(found, expected, equal_nan=True)
+    zero = expected == 0
+    assert np.array_equal(np.signbit(found[zero]), np.signbit(expected[zero]))
+
+
+@every(CELLS)
+def test_what_is_no_array_of_a_format_is_refused(bench):
+    for wrong in (1.5, [1.0], None, "text"):
+        with pytest.raises(DtypeError):
+            bench.backend.to_bits(wrong)
+
+
+# ---- namespace
+
+
+@every(CELLS)
+def test_scalars_are_rounded_once_and_native(bench):
+    p = bench.storage.precision
+    just_above_a_tie = 1 + Fraction(1, 2**p) + Fraction(1, 2 ** (p + 60))
+    expected = float(round_exact(bench.storage, just_above_a_tie))
+    assert expected == 1 + 2.0 ** (1 - p), "rounded twice it would be 1"
+    assert float(bench.values(bench.xp().scalar(just_above_a_tie))) == expected
+    assert bench.values(bench.xp().scalar(1)).shape == ()
+
+
+@every(CELLS)
+def test_groups_are_there_or_lacking_with_the_declared_reason(bench):
+    xp = bench.xp()
+    for group, names in GROUPS.items():
+        declared = bench.backend.capabilities[bench.dtype.name].get(group)
+        for name in names:
+            if isinstance(declared, Lack):
+                with pytest.raises(AttributeError, match=r"has no") as caught:
+                    getattr(xp, name)
+                assert declared.reason in str(caught.value)
+            else:
+                assert callable(getattr(xp, name))
+
+
+X = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.5]
+Y = [1.0, -0.5, 2.0, 3.0, 0.75, 1.25, -2.5, 6.0]
+
+
+def applied(xp, x, y):
+    """Return every function of the namespace that computes on arrays, applied, by name."""
+    some = {
+        "unary": [
+            "negative", "abs", "square", "sqrt", "exp", "expm1", "log", "log1p", "sign",
+            "isfinite", "isinf", "isnan", "copy", "zeros_like",
+        ],
+        "binary": ["add", "subtract", "multiply", "divide", "maximum", "minimum", "equal", "less", "greater"],
+    }  # fmt: skip
+    mask = xp.less(x, y)
+    results = {name: getattr(xp, name)(x) for name in some["unary"]}
+    results |= {name: getattr(xp, name)(x, y) for name in some["binary"]}
+    results |= {name: getattr(xp, name)(mask, xp.isnan(x)) for name in ("logical_and", "logical_or")}
+    results |= {"logical_not": xp.logical_not(mask), "any": xp.any(mask), "all": xp.all(mask, axis=0)}
+    results |= {"where": xp.where(mask, x, y), "sum": xp.sum(x), "mean": xp.mean(x, axis=0, keepdims=True)}
+    results |= {
+        "max": xp.max(x),
+        "min": xp.min(x, axis=0),
+        "concat": xp.concat([x, y]),
+        "stack": xp.stack([x, y]),
+    }
+    results |= {"reshape": xp.reshape(x, (2, 4)), "transpose": xp.transpose(xp.reshape(x, (2, 4)))}
+    results |= {
+        "take": xp.take(x, [3, 1]),
+        "zeros": xp.zeros((2, 3)),
+        "full": xp.full((2,), xp.scalar(2)),
+        "eye": xp.eye(3),
+    }
+    results |= {"astype": xp.astype(x, "float32")}
+    return results
+
+
+def bits_of(bench, native):
+    try:
+        return bench.backend.to_bits(native)[0]
+    except DtypeError:
+        return np.asarray(native)  # booleans
+
+
+@every([c for c in computing("sum") if c in computing("elementwise")])
+def test_checked_and_unchecked_functions_give_the_same_bits(bench):
+    checked, unchecked = (applied(bench.xp(checked=c), bench.array(X), bench.array(Y)) for c in (True, False))
+    tested = set(checked) | set(GROUPS["matmul"]) | set(GROUPS["linalg"])
+    assert tested == {name for names in GROUPS.values() for name in names}, "every function is tested here"
+    for name, result in checked.items():
+        assert np.array_equal(bits_of(bench, result), bits_of(bench, unchecked[name]), equal_nan=False), name
+
+
+@every(computing("elementwise"))
+def test_a_result_of_another_dtype_is_refused(bench):
+    wider = "float64" if bench.dtype.name != "float64" else "float32"
+    if wider not in bench.backend.capabilities:
+        pytest.skip(f"the backend has no {wider}")
+    xp, x = bench.xp(), bench.array(X)
+    other = xp.astype(x, wider)
+    result = xp.cast_namespace(wider).multiply(other, other)
+    assert bench.backend.to_bits(result)[1] == wider
+    foreign = xp if wider == "float64" else xp.cast_namespace(wider)
+    with pytest.raises(DtypeError, match="float64"):
+        foreign.multiply(foreign.scalar(1) if wider == "float32" else x, other if wider == "float64" else x)
+
+
+@every(computing("elementwise"))
+def test_arithmetic_is_correctly_rounded(bench):
+    """+ − × ÷ of IEEE 754; of narrow formats in float32 or float64 and rounded again, which is the same.
+
+    Rounding first to p' bits is innocuous where p' ≥ 2p + 2 (Figueroa 1995); float32 suffices for p ≤ 11.
+    """
+    xp = bench.xp()
+    generator = np.random.default_rng(1)
+    a, b = (bench.rounded(generator.uniform(0.5, 4, 200)) for _ in range(2))
+    x, y = bench.array(a), bench.array(b)
+    exact = [(Fraction(float(p)), Fraction(float(q))) for p, q in zip(a, b, strict=True)]
+    expected = {
+        "add": [p + q for p, q in exact],
+        "subtract": [p - q for p, q in exact],
+        "multiply": [p * q for p, q in exact],
+        "divide": [p / q for p, q in exact],
+    }
+    for name, results in expected.items():
+        rounded = [float(round_exact(bench.storage, r)) for r in results]
+        assert np.array_equal(bench.values(getattr(xp, name)(x, y)), rounded), name
+
+
+@every(computing("elementwise"))
+def test_elementary_functions_are_within_four_ulp(bench):
+    """4 ulp is the limit that operations declare by default; NumPy's float64 beside it is good to 1.
+
+    Square roots are among them: torch takes them from MKL's vector functions, up to 1 ulp off.
+    """
+    xp = bench.xp()
+    a = bench.rounded(np.random.default_rng(2).uniform(0.1, 5, 500))
+    x = bench.array(a)
+    for name in ("exp", "expm1", "log", "log1p", "sqrt"):
+        expected = getattr(np, name)(a)
+        _, exponent = np.frexp(expected)
+        ulp = np.ldexp(1.0, exponent - bench.storage.precision)
+        error = np.abs(bench.values(getattr(xp, name)(x)) - expected) / ulp
+        assert error.max() <= 4, name
+
+
+@every(computing("elementwise"))
+def test_special_values_follow_ieee_754(bench):
+    xp = bench.xp()
+    inf, nan = math.inf, math.nan
+    x = bench.array([inf, -inf, nan, 0.0, -0.0, 1.0])
+    zero = xp.scalar(0)
+    with np.errstate(all="ignore"):
+        found = {
+            "exp": bench.values(xp.exp(x)),
+            "log": bench.values(xp.log(x)),
+            "divide": bench.values(xp.divide(x, zero)),
+            "maximum": bench.values(xp.maximum(x, zero)),
+            "minimum": bench.values(xp.minimum(x, zero)),
+        }
+    expected = {
+        "exp": [inf, 0, nan, 1, 1, math.e],
+        "log": [inf, nan, nan, -inf, -inf, 0],
+        "divide": [inf, -inf, nan, nan, nan, inf],
+        "maximum": [inf, 0, nan, 0, 0, 1],
+        "minimum": [0, -inf, nan, 0, 0, 0],
+    }
+    for name, values in expected.items():
+        # e is within one rounding
+        assert np.allclose(found[name], values, rtol=2 * bench.u, atol=0, equal_nan=True), name
+    assert bits_of(bench, xp.isnan(x)).tolist() == [False, False, True, False, False, False]
+    assert bits_of(bench, xp.isinf(x)).tolist() == [True, True, False, False, False, False]
+    assert bits_of(bench, xp.isfinite(x)).tolist() == [False, False, False, True, True, True]
+
+
+@every(computing("elementwise"))
+def test_subnormals_are_kept(bench):
+    xp = bench.xp()
+    smallest = float(bench.storage.min_subnormal)
+    x = bench.array([smallest, -smallest, 3 * smallest])
+    assert bench.values(xp.add(x, x)).tolist() == [2 * smallest, -2 * smallest, 6 * smallest]
+    half_of_normal = xp.multiply(bench.xp().finfo.min_normal, xp.scalar(0.5))
+    assert float(bench.values(half_of_normal)) == float(bench.storage.min_normal) / 2
+
+
+@every(computing("sum"))
+def test_reductions_take_axes(bench):
+    """Small integers: every partial sum is exact in every format."""
+    xp = bench.xp()
+    values = np.array([[1.0, 2, 0], [3, 1, 4]])
+    x = bench.array(values)
+    for name, reduce in {"sum": np.sum, "max": np.max, "min": np.min}.items():
+        function = getattr(xp, name)
+        assert bench.values(function(x)).tolist() == reduce(values), name
+        for axis in (0, 1, -1):
+            assert bench.values(function(x, axis=axis)).tolist() == reduce(values, axis=axis).tolist()
+            kept = bench.values(function(x, axis=axis, keepdims=True))
+            assert kept.tolist() == reduce(values, axis=axis, keepdims=True).tolist()
+        assert bench.values(function(x, keepdims=True)).shape == (1, 1)
+    assert bench.values(xp.mean(x, axis=0)).tolist() == [2.0, 1.5, 2.0]
+
+
+@every(computing("sum"))
+def test_sums_accumulate_in_what_is_declared(bench):
+    """A thousand ones: |ŝ − s| ≤ n·u_acc·s + u_out·s (Jeannerod and Rump 2013, theorem 3.1), any order."""
+    declared = bench.backend.capabilities[bench.dtype.name]["sum"]
+    n = 1000
+    bound = (n * float(FORMATS[declared].unit_roundoff) + bench.u) * n
+    ones = bench.array(np.ones((n, 3)))
+    for found in (
+        bench.xp().sum(ones[:, 0]),
+        bench.xp().sum(ones, axis=0),
+        bench.xp().sum(bench.array(np.ones(n))),
+    ):
+        assert np.abs(bench.values(found) - n).max() <= bound
+
+
+@every(computing("matmul"))
+def test_matmul_accumulates_in_what_is_declared(bench):
+    """Positive factors: |ĉ − c| ≤ k·u_acc·Σ|a·b| + u_out·|c| (Jeannerod and Rump 2013, theorem 3.1)."""
+    declared = bench.backend.capabilities[bench.dtype.name]["matmul"]
+    u_acc = float(FORMATS[declared].unit_roundoff)
+    generator = np.random.default_rng(3)
+    for m, k, n in ((3, 4, 5), (33, 257, 17), (1, 500, 1)):
+        a, b = bench.rounded(generator.uniform(0, 1, (m, k))), bench.rounded(generator.uniform(0, 1, (k, n)))
+        exact = np.array(
+            [
+                [
+                    float(sum(Fraction(float(p)) * Fraction(float(q)) for p, q in zip(r, c, strict=True)))
+                    for c in b.T
+                ]
+                for r in a
+            ]
+        )
+        found = bench.values(bench.xp().matmul(bench.array(a), bench.array(b)))
+        assert np.all(np.abs(found - exact) <= 1.001 * (k * u_acc + bench.u) * exact)  # 0.1 %: u² and `exact`
+
+
+@every(computing("matmul"))
+def test_matmul_takes_vectors_and_stacks(bench):
+    """Small integers, exact in every format."""
+    xp = bench.xp()
+    a, b = np.arange(24.0).reshape(2, 3, 4) % 3, np.arange(24.0).reshape(2, 4, 3) % 2
+    assert np.array_equal(bench.values(xp.matmul(bench.array(a), bench.array(b))), a @ b)
+    v = np.array([1.0, 0, 2, 1])
+    assert np.array_equal(bench.values(xp.matmul(bench.array(a[0]), bench.array(v))), a[0] @ v)
+    assert np.array_equal(bench.values(xp.matmul(bench.array(v), bench.array(b[0]))), v @ b[0])
+
+
+@every(computing("linalg"))
+def test_factorisations_have_small_residuals(bench):
+    """Backward stable algorithms: residuals within 10·n·u·‖A‖ of zero (Higham 2002, theorems 10.3, 19.4)."""
+    xp = bench.xp()
+    n = 8
+    A = bench.rounded(np.random.default_rng(4).normal(size=(12, n)))
+    spd = bench.rounded(A.T @ A + n * np.eye(n))
+    tolerance = 10 * n * bench.u
+
+    Q, R = map(bench.values, xp.qr(bench.array(A)))
+    assert (Q.shape, R.shape) == ((12, n), (n, n))
+    assert np.linalg.norm(Q @ R - A) <= tolerance * np.linalg.norm(A)
+    assert np.linalg.norm(Q.T @ Q - np.eye(n)) <= tolerance * np.sqrt(n)
+    assert np.array_equal(R, np.triu(R))
+
+    U, s, Vt = map(bench.values, xp.svd(bench.array(A)))
+    assert (U.shape, s.shape, Vt.shape) == ((12, n), (n,), (n, n))
+    assert np.linalg.norm(U * s @ Vt - A) <= tolerance * np.linalg.norm(A)
+    assert np.all(np.diff(s) <= 0)
+
+    L = bench.values(xp.cholesky(bench.array(spd)))
+    assert np.linalg.norm(L @ L.T - spd) <= tolerance * np.linalg.norm(spd)
+    assert np.array_equal(L, np.tril(L))
+
+    for b in (A[:n, 0], A[:n, :3]):
+        x = bench.values(xp.solve(bench.array(spd), bench.array(b)))
+        assert x.shape == b.shape
+        assert np.linalg.norm(spd @ x - b) <= tolerance * np.linalg.norm(spd) * np.linalg.norm(x)
+        for matrix, lower in ((R, False), (L, True)):
+            for transpose in (False, True):
+                x = bench.values(
+                    xp.solve_triangular(bench.array(matrix), bench.array(b), lower=lower, transpose=transpose)
+                )
+                T = matrix.T if transpose else matrix
+                assert x.shape == b.shape
+                assert np.linalg.norm(T @ x - b) <= tolerance * np.linalg.norm(T) * np.linalg.norm(x)
+
+
+@every(computing("linalg"))
+def test_an_indefinite_matrix_has_no_cholesky_factor(bench):
+    with pytest.raises(Exception, match=r"positive.definite"):
+        bench.xp().cholesky(bench.array([[1.0, 2.0], [2.0, 1.0]]))
+
+
+# ---- library callables
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def logsumexp(x):
+    m = x.max(axis=-1, keepdims=True)
+    return (np.log(np.exp(x - m).sum(axis=-1, keepdims=True)) + m)[..., 0]
+
+
+ROWS = np.array([[0.5, -1.0, 2.0, 0.25], [3.0, 3.0, -2.0, 1.0]])
+TALL = np.array([[1.0, 0.5], [1, 1.5], [1, -2], [1, 3]])
+SAMPLES = {  # operation: inputs, parameters, expected in float64
+    "softmax": ((ROWS,), {"axis": -1}, softmax(ROWS)),
+    "log_softmax": ((ROWS,), {"axis": -1}, ROWS - logsumexp(ROWS)[:, None]),
+    "logsumexp": ((ROWS,), {"axis": -1}, logsumexp(ROWS)),
+    "matmul": ((ROWS, ROWS.T), {}, ROWS @ ROWS.T),
+    "dot": ((ROWS[0], ROWS[1]), {}, ROWS[0] @ ROWS[1]),
+    "least_squares": ((TALL, ROWS[1]), {}, np.linalg.solve(TALL.T @ TALL, TALL.T @ ROWS[1])),
+}
+LIBRARY = [
+    (backend, formulation.operation, dtype)
+    for formulation in FORMULATIONS.values()
+    if formulation.name == "library" and formulation.operation in SAMPLES
+    for backend in formulation.backends or ()
+    for dtype in BACKENDS[backend].capabilities
+    if isinstance(support(formulation.operation, "library", BACKENDS[backend], dtype), str)
+]
+
+
+@pytest.mark.parametrize(("backend", "operation", "dtype"), LIBRARY, ids=map("-".join, LIBRARY))
+def test_library_callables_compute_their_operation(backend, operation, dtype):
+    """To 16 u of the largest result: a few roundings of a few terms; a wrong function is off by far more."""
+    bench = Bench(backend, dtype)
+    inputs, parameters, expected = SAMPLES[operation]
+    build = FORMULATIONS[f"{operation}/library@{backend}"].build
+    thunk = build(bench.xp(checked=False), *map(bench.array, inputs), **parameters)
+    first, second = bench.values(thunk()), bench.values(thunk())
+    assert np.array_equal(first, second), "a thunk can be called again"
+    assert first.shape == np.shape(expected)
+    assert np.abs(first - expected).max() <= 16 * bench.u * np.abs(expected).max()
+
+
+def test_every_backend_with_a_library_is_tested_above():
+    assert {backend for backend, _, _ in LIBRARY} == {
+        b for f in FORMULATIONS.values() if f.name == "library" for b in f.backends or ()
+    }
