@@ -192,7 +192,7 @@ class Case:
     backends: tuple[str, ...] | None = None
     dtypes: tuple[str, ...] | None = None
     seed: int = 0
-    parameters: Mapping[str, Written] = field(default_factory=dict)
+    parameters: Mapping[str, Written | AxisReference] = field(default_factory=dict)
     axes: tuple[Axis, ...] = ()
     zipped: tuple[tuple[str, ...], ...] = ()
     accuracy: bool = True

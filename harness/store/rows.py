@@ -11,6 +11,9 @@ from harness.model import Cell, Plan, Written, format_written
 from harness.store.columns import AXIS_PREFIX, COLUMNS, FOR_VERDICTS, KINDS
 from harness.store.journal import Record, identity
 
+UNJUDGED: Final = ("referee_error", "worker_error")
+"""Statuses of cells for which the harness, not the formulation, failed."""
+
 _UNSCORED: Final = ("verdict", "reason", "severity", "axes")
 """Columns that no score fills."""
 
@@ -50,7 +53,10 @@ def _row(
     accuracy = known.get(("accuracy", cell.id), {})
     for name in ("device", "compute_dtype", "inputs_digest", "data_error", "flops", "bytes"):
         row[name] = accuracy.get(name)
-    row |= {"outcome": _outcome(cell, accuracy), "error": accuracy.get("error")}
+    row |= {
+        "outcome": _outcome(cell, accuracy),
+        "error": accuracy.get("error") or accuracy.get("fp_environment"),
+    }
     scored = accuracy.get("outputs", {}).get(output, {})
     row |= {
         name: _typed(name, value) for name, value in scored.items() if name in row and name not in _UNSCORED
@@ -85,9 +91,9 @@ def _coordinates(cell: Cell, output: str) -> dict[str, Any]:
 
 
 def _outcome(cell: Cell, accuracy: Record) -> str | None:
-    """A cell without output has its status for outcome; one that no referee judged has none."""
+    """A cell without output has its status for outcome; one that could not be judged has none."""
     status = accuracy.get("status")
-    return None if status in (None, "ok", "referee_error") else str(status)
+    return None if status in (None, "ok", *UNJUDGED) else str(status)
 
 
 def _rates(row: Mapping[str, Any], peak: Record) -> dict[str, float]:
