@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def _reference(problem: ExactProblem) -> Reference:
-    """Sum exactly. `condition` is 2·Σ|xᵢyᵢ|/|Σxᵢyᵢ| (Ogita, Rump and Oishi 2005, definition 5.1)."""
+    """Sum exactly. `condition` is 2·Σ|xᵢyᵢ|/|Σxᵢyᵢ| (Ogita, Rump and Oishi 2005, section 5).
+
+    It is NaN, which is none, where the sum is 0 or not finite: there is no relative error then.
+    """
     import numpy as np
 
     from harness.reference.elements import FINITE, Reference, ReferenceArray
@@ -33,11 +36,8 @@ def _reference(problem: ExactProblem) -> Reference:
         values = ReferenceArray.from_kinds(kind[0, 0])
         return Reference({"s": values}, {"magnitude_log2": np.inf, "condition": np.nan})
     value, magnitude = exact_dot(x, y)
-    if value:
-        ratio = 2 * magnitude / abs(value)
-        condition = float(ratio) if ratio < 2**1023 else np.inf
-    else:
-        condition = np.inf if magnitude else 1.0
+    ratio = 2 * magnitude / abs(value) if value else np.nan
+    condition = float(ratio) if not value or ratio < 2**1023 else np.inf
     magnitude_log2 = float(ReferenceArray.from_fractions([magnitude], ()).log2_abs()) + 2.0**-40
     return Reference(
         {"s": ReferenceArray.from_fractions([value], ())},

@@ -90,9 +90,10 @@ def exact_matmul(a: Floats, b: Floats) -> Product:
     if kinds is not None:
         a, b = np.where(np.isfinite(a), a, 0.0), np.where(np.isfinite(b), b, 0.0)
     (m, k), n = a.shape[-2:], b.shape[-1]
-    left = np.broadcast_to(a, (*batch, m, k)).reshape(-1, m, k)
-    right = np.broadcast_to(b, (*batch, k, n)).reshape(-1, k, n)
-    result = _Result.empty((left.shape[0], m, n))
+    count = math.prod(batch)
+    left = np.broadcast_to(a, (*batch, m, k)).reshape(count, m, k)
+    right = np.broadcast_to(b, (*batch, k, n)).reshape(count, k, n)
+    result = _Result.empty((count, m, n))
     if result.kind.size and k:
         _fill(result, left, right)
     if kinds is not None:
@@ -295,12 +296,12 @@ def _choose_pairs(
 ) -> tuple[list[tuple[int, int]], Floats]:
     """Return the pairs of slices to multiply (numbered from 1), and a bound on those left out.
 
-    Levels are left out from the last, as long as the bound stays within `allowed` where `served`. Four
-    pairs or fewer are all multiplied: narrow formats are then exact.
+    Levels are left out from the last, as long as the bound stays within `allowed` where `served`. The
+    last four are kept in any case: narrow formats, which have no more, are then exact.
     """
-    every = [(p, q) for p in range(1, len(left) + 1) for q in range(1, len(right) + 1)]
-    kept, bound = every, np.zeros(allowed.shape)
-    while len(every) > 4:
+    kept = [(p, q) for p in range(1, len(left) + 1) for q in range(1, len(right) + 1)]
+    bound = np.zeros(allowed.shape)
+    while len(kept) > 4:
         level = max(p + q for p, q in kept)
         larger = bound + sum(left[p - 1] * right[q - 1] for p, q in kept if p + q == level)
         if np.any(larger[served] > allowed[served]):
