@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from harness.formats.bits import decode, digest, encode
 from harness.formats.rounding import (
+    floor_log2,
     is_finite,
     round_array,
     round_exact,
@@ -15,7 +16,7 @@ from harness.formats.rounding import (
     round_to_grid,
     ulp_exponent,
 )
-from harness.formats.rows import DTYPES, FORMATS, DType, NumberFormat, Precision
+from harness.formats.rows import DTYPES, FORMATS, DType, NumberFormat, Precision, power_of_two
 from harness.formats.units import UNITS, unit, unit_value
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "decode",
     "digest",
     "encode",
+    "floor_log2",
     "is_finite",
+    "power_of_two",
     "round_array",
     "round_exact",
     "round_objects",
