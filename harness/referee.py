@@ -70,7 +70,7 @@ class Referee:
         from harness.formats import DTYPES
 
         start = time.perf_counter()
-        prepared = self._prepared(problem)
+        prepared = self.prepared(problem)
         storage = DTYPES[problem.dtype].storage
         folder = self._scratch / hashlib.sha256(problem.key.encode()).hexdigest()[:24]
         return {
@@ -94,7 +94,7 @@ class Referee:
         from harness.metrics.score import score
 
         problem: Problem = request["problem"]
-        prepared = self._prepared(problem)
+        prepared = self.prepared(problem)
         precision = Precision.of(DTYPES[problem.dtype], request["compute_dtype"])
         outputs = {
             name: _read_bits(Path(path), request["formats"][name])
@@ -116,7 +116,8 @@ class Referee:
             )
         return {"cell": request["cell"], "status": "ok", "rows": rows}
 
-    def _prepared(self, problem: Problem) -> Prepared:
+    def prepared(self, problem: Problem) -> Prepared:
+        """Return a problem with its inputs made and its reference certified, kept while it is recent."""
         if problem.key in self._problems:
             self._problems.move_to_end(problem.key)
             return self._problems[problem.key]

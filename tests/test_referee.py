@@ -15,8 +15,8 @@ from harness.errors import InputError
 from harness.formats import FORMATS, decode, encode
 from harness.model import InputSpec, Problem, Published
 from harness.referee import Referee, answer, read_published
-from harness.registry import OPERATIONS
 from harness.reference.cache import ReferenceCache
+from harness.registry import OPERATIONS
 
 catalogue.load()
 
