@@ -1,4 +1,4 @@
-"""This machine, and what can be measured on it: clock, cores, memory, cache, backends, peaks.
+"""The machine, and what can be measured on it: clock, cores, memory, cache, backends, peaks.
 
 Peaks, bandwidth and BLAS are found by the workers that a run would start, so what is told here is what
 a run would have.
@@ -13,11 +13,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from harness import catalogue
-from harness.execute.child import Child
+from harness.execute.child import Child, MalformedReplyError
 from harness.execute.programs import Programs, WorkerKey
 from harness.registry import BACKENDS, Backend
 from harness.store.environment import environment
@@ -34,7 +35,7 @@ def clock() -> dict[str, float]:
     A timed block of one call holds one such reading; a pre-empted pair shows in the 99.9th percentile.
     """
     readings = [time.perf_counter_ns() for _ in range(_CLOCK_PAIRS + 1)]
-    steps = sorted(b - a for a, b in zip(readings, readings[1:], strict=False))
+    steps = sorted(b - a for a, b in pairwise(readings))
     positive = [s for s in steps if s > 0]
     return {
         "overhead_s": statistics.median(steps) * 1e-9,
@@ -192,7 +193,10 @@ class _Worker:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             ready, _, _ = select.select([self._child.replies], [], [], max(0.0, deadline - time.monotonic()))
-            replies = self._child.receive() if ready else []
+            try:
+                replies = self._child.receive() if ready else []
+            except MalformedReplyError as error:
+                raise _WorkerError(f"said what is no reply: {error}") from None
             if replies:
                 return replies[0]
             if self._child.ended:

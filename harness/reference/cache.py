@@ -25,7 +25,10 @@ from numpy.typing import NDArray
 
 from harness.model import Written, format_written
 from harness.reference.elements import Reference, ReferenceArray
+from harness.reference.folder import default_folder
 from harness.reference.splitting import FIELDS
+
+__all__ = ["SCHEMA", "DamagedEntryError", "ReferenceCache", "default_folder", "dumps", "loads"]
 
 SCHEMA: Final = 1
 """Version of this file's format and of `ElementClass`; part of every key."""
@@ -35,16 +38,6 @@ _COMPRESSED: Final = ("kind", "exponent", "radius_log2")
 """hi and lo are all significant bits: compressing them costs time and saves nothing."""
 _ABANDONED_S: Final = 3600.0
 """Age at which an unfinished file is what a killed writer left."""
-
-
-def default_folder() -> Path:
-    """Return $HARNESS_CACHE, or the platform's folder for caches / numerics-harness."""
-    given = os.environ.get("HARNESS_CACHE")
-    if given:
-        return Path(given)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("numerics-harness", appauthor=False)
 
 
 class ReferenceCache:

@@ -1,0 +1,107 @@
+"""`harness doctor`: what this machine is, and what it can measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from harness.cli.options import output_format, plugins
+
+
+@click.command("doctor")
+@click.option(
+    "--threads",
+    multiple=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Threads to start each backend with. Repeatable.  [default: 1]",
+)
+@click.option("--peaks/--no-peaks", default=True, help="Measure GFLOP/s and GB/s; takes some seconds.")
+@plugins
+@output_format("text", "json")
+def command(threads: tuple[int, ...], peaks: bool, plugin: tuple[str, ...], format_: str) -> None:
+    """Measure this machine: peaks, bandwidth, clock; tell threads, BLAS, cache, and what is missing."""
+    from harness import api, doctor
+    from harness.cli.output import as_json
+
+    found = doctor.examine(api.cache_folder(), threads=threads or (1,), plugins=plugin, peaks=peaks)
+    if format_ == "json":
+        click.echo(as_json(cells=[], **found))
+    else:
+        click.echo("\n".join(_lines(found)))
+
+
+def _lines(found: Mapping[str, Any]) -> Iterator[str]:
+    machine, clock, cache, other = (found[k] for k in ("machine", "clock", "cache", "disturbance"))
+    yield "machine"
+    yield _line("system", machine["platform"])
+    yield _line("processor", f"{machine.get('cpu', 'unknown')}, {_cores(machine)}")
+    if "frequency_mhz" in machine or "governor" in machine:
+        frequency = f"{machine['frequency_mhz']} MHz" if "frequency_mhz" in machine else "unknown"
+        yield _line("frequency", f"{frequency}, governor {machine.get('governor', 'not told')}")
+    yield _line(
+        "memory",
+        f"{_size(machine.get('memory_bytes'))}, {_size(machine['memory_available_bytes'])} available",
+    )
+    steal = other["steal_fraction"]
+    yield _line(
+        "load", f"{other['load_1min']:.2f}, {'steal not told' if steal is None else f'steal {steal:.1%}'}"
+    )
+    yield _line("python", f"{machine['implementation']} {machine['python']}, {machine['executable']}")
+    yield _line("packages", " ".join(f"{n} {v}" for n, v in machine["packages"].items()))
+    variables = " ".join(f"{n}={v}" for n, v in machine["variables"].items())
+    yield _line("variables", variables or "none about threads")
+    yield "clock"
+    yield _line(
+        "reading",
+        f"{clock['overhead_s'] * 1e9:.0f} ns, one in a thousand {clock['overhead_p999_s'] * 1e9:.0f} ns",
+    )
+    yield _line("smallest step", f"{clock['smallest_step_s'] * 1e9:.0f} ns")
+    yield "references"
+    yield _line(
+        "folder",
+        f"{cache['folder']} ({_size(cache['free_bytes'])} free{'' if cache['writable'] else ', not writable'})",
+    )
+    health = f"{len(cache['damaged'])} damaged of {cache['checked']} read"
+    yield _line("entries", f"{cache['entries']}, {_size(cache['bytes'])}; {health}")
+    for backend in found["backends"]:
+        yield from _backend(backend)
+
+
+def _backend(told: Mapping[str, Any]) -> Iterator[str]:
+    threads = f", threads: {told['threads']}" if "threads" in told else ""
+    yield f"{told['backend']} ({told['title']}{threads})"
+    if not told["available"]:
+        yield _line("unavailable", told["reason"])
+        return
+    for name, value in told["facts"].items():
+        yield _line(name, value)
+    for dtype, rate in told.get("gflops", {}).items():
+        yield _line(f"peak {dtype}", f"{rate:,.3g} GFLOP/s")
+    for dtype, reason in told.get("without_peak", {}).items():
+        yield _line(f"peak {dtype}", reason)
+    if told.get("gbps"):
+        yield _line("bandwidth", f"{told['gbps']:,.3g} GB/s")
+
+
+def _cores(machine: Mapping[str, Any]) -> str:
+    allowed, cores = machine.get("cores_allowed"), machine.get("cores")
+    physical = f", {machine['cores_physical']} physical" if "cores_physical" in machine else ""
+    return f"{cores} cores{physical}" + (f", {allowed} allowed" if allowed not in (None, cores) else "")
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "unknown"
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.3g} {unit}"
+        size /= 1024
+    return f"{size:.3g} TiB"
+
+
+def _line(name: str, value: str) -> str:
+    return f"  {name:<16} {value}"
