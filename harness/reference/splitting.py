@@ -6,13 +6,11 @@ import math
 from collections.abc import Sequence
 from enum import IntEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
+from flint import arb, ctx
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from flint import arb
 
 
 class ElementClass(IntEnum):
@@ -46,6 +44,8 @@ _Row = tuple[int, float, float, int, float]
 
 _LONGEST = 1000
 """Bits of an integer that are kept before it is split: its float64 must not overflow."""
+_SPLIT_BITS = 128
+"""Precision at which a ball is split, at least: hi + lo hold 106 bits and more."""
 _WIDEST = 2**52
 """Exponents beyond it are not held: int64 and float64 (for radii) stay exact up to it."""
 _STEPS = 16
@@ -79,10 +79,11 @@ def balls_to_columns(balls: Sequence[arb]) -> Columns:
         if left.size == 0:
             return columns
         chosen = list(balls) if left.size == len(balls) else [balls[i] for i in left.tolist()]
-        if power:
-            factor = cast("arb", type(chosen[0])(2) ** power)
-            chosen = [ball * factor for ball in chosen]
-        done, hi, lo, exponent, radius_log2 = _by_float64(chosen)
+        with ctx.workprec(max(ctx.prec, _SPLIT_BITS)):
+            if power:
+                factor = arb(2) ** power
+                chosen = [ball * factor for ball in chosen]
+            done, hi, lo, exponent, radius_log2 = _by_float64(chosen)
         places = left[done]
         columns[0][places] = ElementClass.FINITE
         columns[1][places] = hi[done]
@@ -129,6 +130,10 @@ def _row_of_ball(ball: arb) -> _Row:
 def _split(mantissa: int, exponent: int, radius: int, radius_exponent: int) -> _Row:
     """Return (kind, hi, lo, exponent, radius_log2) of mantissa·2**exponent ± radius·2**radius_exponent."""
     radii = [_log2_up(radius) + radius_exponent] if radius else []
+    if mantissa:
+        even = (mantissa & -mantissa).bit_length() - 1
+        mantissa >>= even
+        exponent += even
     excess = mantissa.bit_length() - _LONGEST
     if excess > 0:
         mantissa >>= excess
@@ -148,7 +153,9 @@ def _split(mantissa: int, exponent: int, radius: int, radius_exponent: int) -> _
         radii.append(_log2_up(lost) + exponent)
     radius_log2 = -math.inf
     if radii:
-        radius_log2 = math.ceil((max(radii) + math.log2(len(radii))) * _STEPS) / _STEPS
+        total = max(radii) + math.log2(len(radii))
+        total += abs(total) * 2.0**-50  # exponents beyond 2**53 were rounded on the way
+        radius_log2 = math.ceil(total * _STEPS) / _STEPS
     if mantissa == 0:
         return (ElementClass.FINITE if radii else ElementClass.ZERO, 0.0, 0.0, 0, radius_log2)
     scale = math.frexp(hi)[1] - 1
