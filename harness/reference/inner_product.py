@@ -106,7 +106,7 @@ def error_bound_log2(k: int, magnitude_log2: Any, value_log2: Any, precision: Pr
     ----------
     k : length of the inner product.
     magnitude_log2 : array of log2 Σ|xᵢyᵢ|, or an upper bound on it.
-    value_log2 : array of log2 |Σxᵢyᵢ|, of the same shape.
+    value_log2 : array of log2 |Σxᵢyᵢ|, of the same shape; NaN where undefined, which allows anything.
     precision : unit roundoffs of inputs, accumulator and result; its format gives ω.
     """
     factor = (1 + precision.u_out) * k * precision.u_acc
@@ -118,6 +118,7 @@ def error_bound_log2(k: int, magnitude_log2: Any, value_log2: Any, precision: Pr
     underflow = precision.format.min_subnormal
     with np.errstate(divide="ignore"):
         relative = np.asarray(magnitude_log2, dtype=np.float64) + math.log2(factor)
-        rounding = np.asarray(value_log2, dtype=np.float64) + math.log2(precision.u_out)
+        rounding = np.nan_to_num(value_log2, nan=np.inf, posinf=np.inf, neginf=-np.inf)
+        rounding = rounding + math.log2(precision.u_out)
         absolute = math.log2(k * underflow.numerator) - math.log2(underflow.denominator)
         return np.asarray(np.logaddexp2(np.logaddexp2(relative, rounding), absolute))
