@@ -36,8 +36,8 @@ def scaled(xp, x, *, by, mark=""):
 
 @planted("wide")
 def wide(xp, x, *, by):
-    x64 = xp.astype(x, "float64")
-    return lambda: xp.cast_namespace("float64").add(x64, xp.cast_namespace("float64").scalar(2.0**-8 + 2.0**-30))
+    double = xp.cast_namespace("float64")
+    return lambda: double.add(xp.astype(x, "float64"), double.scalar(2.0**-8 + 2.0**-30))
 
 
 @planted("widens-silently")
