@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Final
 
@@ -63,8 +64,9 @@ def harness() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; a user's mistake is told without a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = harness.main(args=arguments, prog_name="harness", standalone_mode=False)
+        code = harness.main(args=given, prog_name="harness", standalone_mode=False, obj=given)
         sys.stdout.flush()
     except UserError as error:
         click.echo(f"harness: {error}", err=True)
@@ -78,4 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception:  # a fault of ours is no verdict: exit code 1 would say that something got worse
+        traceback.print_exc()
+        click.echo("harness: this is a defect of the harness; what was measured is kept", err=True)
+        return 3
     return int(code or 0)

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from harness.cli.options import output_format, plugins
+from harness.cli.options import output_format
+from harness.cli.options import plugins as take_plugins
 
 
 @click.command("doctor")
@@ -19,14 +20,14 @@ from harness.cli.options import output_format, plugins
     help="Threads to start each backend with. Repeatable.  [default: 1]",
 )
 @click.option("--peaks/--no-peaks", default=True, help="Measure GFLOP/s and GB/s; takes some seconds.")
-@plugins
+@take_plugins
 @output_format("text", "json")
-def command(threads: tuple[int, ...], peaks: bool, plugin: tuple[str, ...], format_: str) -> None:
+def command(threads: tuple[int, ...], peaks: bool, plugins: tuple[str, ...], format_: str) -> None:
     """Measure this machine: peaks, bandwidth, clock; tell threads, BLAS, cache, and what is missing."""
     from harness import api, doctor
     from harness.cli.output import as_json
 
-    found = doctor.examine(api.cache_folder(), threads=threads or (1,), plugins=plugin, peaks=peaks)
+    found = doctor.examine(api.cache_folder(), threads=threads or (1,), plugins=plugins, peaks=peaks)
     if format_ == "json":
         click.echo(as_json(cells=[], **found))
     else:
@@ -60,10 +61,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     )
     yield _line("smallest step", f"{clock['smallest_step_s'] * 1e9:.0f} ns")
     yield "references"
-    yield _line(
-        "folder",
-        f"{cache['folder']} ({_size(cache['free_bytes'])} free{'' if cache['writable'] else ', not writable'})",
-    )
+    access = "" if cache["writable"] else ", not writable"
+    yield _line("folder", f"{cache['folder']} ({_size(cache['free_bytes'])} free{access})")
     health = f"{len(cache['damaged'])} damaged of {cache['checked']} read"
     yield _line("entries", f"{cache['entries']}, {_size(cache['bytes'])}; {health}")
     for backend in found["backends"]:

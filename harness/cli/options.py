@@ -16,6 +16,7 @@ class Choice(click.Choice[str]):
     """One of some words; a wrong one is told which was likely meant."""
 
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return what was found, what is allowed, and the nearest of it."""
         return f"{value!r} is not one of {', '.join(self.choices)}; {did_you_mean(str(value), self.choices)}"
 
 
@@ -27,8 +28,9 @@ def case_paths(function: F) -> F:
 def plugins(function: F) -> F:
     """Take modules that register more operations, backends, recipes or metrics."""
     return click.option(
-        "--plugin", multiple=True, metavar="MODULE", help="Import this module or .py file first. Repeatable."
-    )(function)
+        "--plugin", "plugins", multiple=True, metavar="MODULE",
+        help="Import this module or .py file first. Repeatable.",
+    )(function)  # fmt: skip
 
 
 def output_format(*formats: str) -> Callable[[F], F]:
@@ -39,33 +41,44 @@ def output_format(*formats: str) -> Callable[[F], F]:
     )  # fmt: skip
 
 
-def selection(function: F) -> F:
-    """Take what to select: paths, names, profile."""
-    options = [
-        click.option(
-            "-k",
-            "expression",
-            metavar="EXPR",
-            help="Only cells whose id matches, as in 'naive and not float16'.",
-        ),
-        _names("--operation", "operations", "Only this operation."),
-        _names("--backend", "backends", "Only this backend."),
-        _names("--dtype", "dtypes", "Only this dtype."),
-        _names("--topic", "topics", "Only cases of this topic."),
-        _names("--guide", "guides", "Only cases of this row of the guide."),
-        click.option("--quick", "profile", flag_value="quick", help="The short profile."),
-        click.option("--full", "profile", flag_value="full", help="The long profile."),
-        click.option(
-            "--max-elements",
-            type=click.IntRange(1),
-            metavar="N",
-            help="Refuse inputs of more elements [2²⁷].",
-        ),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return case_paths(plugins(function))
+def baseline(*, required_default: str | None) -> Callable[[F], F]:
+    """Take a folder of accepted results."""
+    return click.option(
+        "--baseline", metavar="DIR", default=required_default, show_default=required_default is not None,
+        help="Folder of accepted results.",
+    )  # fmt: skip
 
 
-def _names(flag: str, name: str, help_: str) -> Callable[[F], F]:
+def profile(function: F) -> F:
+    """Take the short or the long profile."""
+    for word, help_ in (("full", "The long profile."), ("quick", "The short profile.")):
+        function = click.option(f"--{word}", "profile", flag_value=word, help=help_)(function)
+    return function
+
+
+def keyword(function: F) -> F:
+    """Take words of cell ids."""
+    return click.option(
+        "-k", "keyword", metavar="EXPR", help="Only cells whose id matches: 'naive and not float16'."
+    )(function)
+
+
+def names(flag: str, name: str, help_: str) -> Callable[[F], F]:
+    """Take some names; none asks for all."""
     return click.option(flag, name, multiple=True, metavar="NAME", help=f"{help_} Repeatable.")
+
+
+def selection(function: F) -> F:
+    """Take all that selects cells; the names are those of `harness.api.plan`."""
+    function = plugins(function)
+    function = click.option(
+        "--max-elements", type=click.IntRange(1), metavar="N",
+        help="Refuse inputs of more elements.  [default: 2²⁷]",
+    )(function)  # fmt: skip
+    function = profile(function)
+    function = names("--guide", "guide", "Only cases of this row of the guide.")(function)
+    function = names("--topic", "topics", "Only cases of this topic.")(function)
+    function = names("--dtype", "dtypes", "Only this dtype.")(function)
+    function = names("--backend", "backends", "Only this backend.")(function)
+    function = names("--operation", "operations", "Only this operation.")(function)
+    return case_paths(keyword(function))

@@ -23,7 +23,7 @@ def as_json(*, cells: Iterable[Mapping[str, Any]], **more: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         return [_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)

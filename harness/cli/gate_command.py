@@ -1,0 +1,74 @@
+"""`harness gate`: a finished run against accepted results."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from harness.cli.options import baseline, output_format
+from harness.cli.output import bounded
+
+if TYPE_CHECKING:
+    from harness.gate import GateReport
+
+MOST_ENTRIES: Final = 30
+_SENTENCES: Final = {
+    0: "passed",
+    1: "failed",
+    3: "could not judge",
+    4: "there is no comparable baseline",
+}
+
+
+@click.command("gate")
+@click.argument("run", required=False, default="reports/latest", metavar="[RUN]")
+@baseline(required_default="reports/baseline")
+@click.option("--accept", is_flag=True, help="Make this run the accepted results of what it covers.")
+@output_format("text", "json")
+def command(run: str, baseline: str, accept: bool, format_: str) -> int:
+    """Compare RUN (default: reports/latest) with accepted results; nothing is measured.
+
+    Accuracy that got worse, a failed expectation or a vanished cell fails. Times are compared on the
+    same machine only, and never decide.
+    """
+    from harness import api
+    from harness.cli.output import as_json
+
+    report = api.gate(run, baseline)
+    notes = api.accept(run, baseline) if accept else []
+    code = 0 if accept else int(report.exit_code)
+    if format_ == "json":
+        told = report.as_json()
+        del told["schema_version"]
+        click.echo(as_json(**told | {"exit_code": code, "accepted": notes}))
+        return code
+    for line in gate_lines(report):
+        click.echo(line)
+    for note in notes:
+        click.echo(f"{baseline}: {note}")
+    return code
+
+
+def gate_lines(report: GateReport, *, told_before: Collection[str] = ()) -> Iterator[str]:
+    """Yield what the gate has to say: its answer, the entries worst first, the notes.
+
+    Entries of the kinds in `told_before` are counted only.
+    """
+    counts = report.counts
+    told = [f"{counts['compared']} results compared, {counts['unchanged']} unchanged"]
+    kinds = ("regressed", "failed", "vanished", "inconclusive", "changed", "improved", "new", "skipped")
+    told += [f"{counts[kind]} {kind}" for kind in kinds if counts.get(kind)]
+    if counts["warnings"]:
+        told.append(f"{counts['warnings']} of them only warn")
+    yield f"gate {_SENTENCES[int(report.exit_code)]}: {', '.join(told)}"
+    entries = []
+    for entry in report.entries:
+        if entry.kind in told_before:
+            continue
+        kind = f"{entry.kind} (warn)" if entry.warns else entry.kind
+        entries.append(f"  {kind:<16}  {entry.cell} [{entry.output}]: {entry.message}")
+    yield from bounded(entries, MOST_ENTRIES, "entries: harness gate --format json")
+    for note in report.notes:
+        yield f"  note: {note}"

@@ -1,0 +1,88 @@
+"""`harness run`: measure, judge, report."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from harness.cli.list_command import echo_plan
+from harness.cli.options import Choice, baseline, names, output_format, selection
+
+
+@click.command("run")
+@selection
+@click.option("--dry-run", is_flag=True, help="Say what would be measured, and measure nothing.")
+@click.option("--out", metavar="DIR", help="The run's folder.  [default: a new one under reports/]")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out; starts one if there is none.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="What one cell may take.  [default: 60]",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="References certified at one time.  [default: as many as cores]",
+)
+@names("--require", "require", "Fail with exit code 3 if this backend is absent.")
+@click.option(
+    "--executor", type=Choice(["local"]), default="local", show_default=True, help="Where cells are run."
+)
+@baseline(required_default=None)
+@output_format("text", "json")
+def command(
+    format_: str,
+    profile: str | None,
+    dry_run: bool,
+    executor: str,
+    out: str | None,
+    resume: bool,
+    timeout_s: float | None,
+    jobs: int | None,
+    require: tuple[str, ...],
+    baseline: str | None,
+    **asked: Any,
+) -> int:
+    """Measure the cases in PATHS (default: all), judge them, and write a report."""
+    from harness import api
+    from harness.errors import InterruptedRunError
+    from harness.execute import progress
+
+    plan = api.plan(profile=profile or "default", **asked)
+    if dry_run:
+        echo_plan(plan, format_)
+        return 0
+    folder = api.run_folder(out, resume=resume)
+    try:
+        measured = api.measure(
+            plan,
+            out=folder,
+            resume=resume,
+            timeout_s=timeout_s,
+            jobs=jobs,
+            require=require,
+            plugins=asked["plugins"],
+            baseline=baseline,
+            progress=progress(),
+        )
+    except InterruptedRunError as error:
+        given = click.get_current_context().find_root().obj
+        raise InterruptedRunError(error.message, f"go on with: {resuming(given, str(folder))}") from None
+    from harness.cli.summary import as_plain, lines
+
+    click.echo(as_plain(measured) if format_ == "json" else "\n".join(lines(measured)))
+    return int(measured.exit_code)
+
+
+def resuming(given: Sequence[str], folder: str) -> str:
+    """Return the command that goes on with an interrupted run: what was asked, and where it is."""
+    words = ["harness", *given]
+    if not any(word == "--out" or word.startswith("--out=") for word in words):
+        words += ["--out", folder]
+    return shlex.join(words if "--resume" in words else [*words, "--resume"])
