@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from harness.model import Written
 from harness.registry import Lack, library
 
 _SAME = {"float64": "float64", "float32": "float32"}
@@ -46,12 +47,17 @@ def dot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     return partial(np.dot, x, y)
 
 
-def least_squares(xp: Any, A: Any, b: Any) -> Callable[[], Any]:
-    """Return the solution of np.linalg.lstsq (LAPACK's gelsd), which computes everything in float64."""
+def least_squares(xp: Any, A: Any, b: Any, rcond: Written = "machine") -> Callable[[], Any]:
+    """Return the solution of np.linalg.lstsq (LAPACK's gelsd), which computes everything in float64.
+
+    `machine` leaves the truncation to NumPy: max(m, n) units in the last place of float64.
+    """
     import numpy as np
 
+    tolerance = None if rcond == "machine" else float(rcond)
+
     def thunk() -> Any:
-        return np.linalg.lstsq(A, b, rcond=None)[0]
+        return np.linalg.lstsq(A, b, rcond=tolerance)[0]
 
     return thunk
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from harness.model import Written
 from harness.registry import Lack, library
 
 
@@ -44,18 +45,18 @@ def dot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     return partial(torch.dot, x, y)
 
 
-def least_squares(xp: Any, A: Any, b: Any) -> Callable[[], Any]:
+def least_squares(xp: Any, A: Any, b: Any, rcond: Written = "machine") -> Callable[[], Any]:
     """Return the solution of torch.linalg.lstsq by LAPACK's gelsd, as NumPy's.
 
     Not by torch's default, gelsy: torch 2.13 hands it pivots that were never set (pytorch#187411), so that
-    the same call gives other bits each time, and at times another rank.
+    the same call gives other bits each time, and at times another rank. `machine` leaves the truncation to
+    torch: max(m, n) units in the last place of the dtype.
     """
     import torch
 
-    if b.ndim > 1:
-        return lambda: torch.linalg.lstsq(A, b, driver="gelsd").solution
+    tolerance = None if rcond == "machine" else float(rcond)
     column = b.unsqueeze(-1)
-    return lambda: torch.linalg.lstsq(A, column, driver="gelsd").solution.squeeze(-1)
+    return lambda: torch.linalg.lstsq(A, column, rcond=tolerance, driver="gelsd").solution.squeeze(-1)
 
 
 _FULL = {"float64": "float64", "float32": "float32"}
