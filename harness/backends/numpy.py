@@ -189,7 +189,7 @@ def _namespace(backend: NumpyBackend, name: str, checked: bool) -> Namespace:
 def register(backend: NumpyBackend) -> NumpyBackend:
     """Register a NumPy and the `library` callables that it shares with every other."""
     register_backend(backend)
-    numpy_library.register(backend.name)
+    numpy_library.NUMPY.register(backend.name)
     return backend
 
 

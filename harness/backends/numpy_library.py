@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+from harness.backends.library import Library
 from harness.model import Written
-from harness.registry import Lack, library
+from harness.registry import Lack
 
-_SAME = {"float64": "float64", "float32": "float32"}
+NUMPY: Final = Library({"float64": "float64", "float32": "float32"})
+
+_NO_HALF = Lack("unsupported", "np.linalg raises on float16: LAPACK has none")
 
 
+@NUMPY.function("scipy.special.softmax", bfloat16="bfloat16", float16="float16")
 def softmax(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Return scipy.special.softmax; its sums stay in the dtype."""
     from scipy.special import softmax
@@ -19,6 +23,7 @@ def softmax(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     return partial(softmax, x, axis=axis)
 
 
+@NUMPY.function("scipy.special.log_softmax", bfloat16="bfloat16", float16="float16")
 def log_softmax(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Return scipy.special.log_softmax; its sums stay in the dtype."""
     from scipy.special import log_softmax
@@ -26,6 +31,7 @@ def log_softmax(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     return partial(log_softmax, x, axis=axis)
 
 
+@NUMPY.function("scipy.special.logsumexp", bfloat16="float64", float16="float16")
 def logsumexp(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Return scipy.special.logsumexp, which promotes bfloat16 to float64."""
     from scipy.special import logsumexp
@@ -33,6 +39,7 @@ def logsumexp(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     return partial(logsumexp, x, axis=axis)
 
 
+@NUMPY.function("np.matmul", bfloat16="float32", float16="float32")
 def matmul(xp: Any, A: Any, B: Any) -> Callable[[], Any]:
     """Return np.matmul, which gives float32 for bfloat16."""
     import numpy as np
@@ -40,6 +47,7 @@ def matmul(xp: Any, A: Any, B: Any) -> Callable[[], Any]:
     return partial(np.matmul, A, B)
 
 
+@NUMPY.function("np.dot", bfloat16="float32", float16="float32")
 def dot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     """Return np.dot."""
     import numpy as np
@@ -47,6 +55,7 @@ def dot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     return partial(np.dot, x, y)
 
 
+@NUMPY.function("np.linalg.lstsq", float32="float64", bfloat16="float64", float16=_NO_HALF)
 def least_squares(xp: Any, A: Any, b: Any, rcond: Written = "machine") -> Callable[[], Any]:
     """Return the solution of np.linalg.lstsq (LAPACK's gelsd), which computes everything in float64.
 
@@ -60,25 +69,3 @@ def least_squares(xp: Any, A: Any, b: Any, rcond: Written = "machine") -> Callab
         return np.linalg.lstsq(A, b, rcond=tolerance)[0]
 
     return thunk
-
-
-_NO_HALF = Lack("unsupported", "np.linalg raises on float16: LAPACK has none")
-
-_LIBRARY: tuple[tuple[Callable[..., Callable[[], Any]], str, dict[str, str | Lack]], ...] = (
-    (softmax, "scipy.special.softmax", {"bfloat16": "bfloat16", "float16": "float16"}),
-    (log_softmax, "scipy.special.log_softmax", {"bfloat16": "bfloat16", "float16": "float16"}),
-    (logsumexp, "scipy.special.logsumexp", {"bfloat16": "float64", "float16": "float16"}),
-    (matmul, "np.matmul", {"bfloat16": "float32", "float16": "float32"}),
-    (dot, "np.dot", {"bfloat16": "float32", "float16": "float32"}),
-    (
-        least_squares,
-        "np.linalg.lstsq",
-        {"float32": "float64", "bfloat16": "float64", "float16": _NO_HALF},
-    ),
-)
-
-
-def register(backend: str) -> None:
-    """Register the callables as the `library` formulations of one backend."""
-    for build, title, compute in _LIBRARY:
-        library(backend, build.__name__, title=title, compute={**_SAME, **compute})(build)

@@ -146,4 +146,4 @@ class TorchCpuBackend:
 
 
 register_backend(TorchCpuBackend())
-torch_library.register(TorchCpuBackend.name)
+torch_library.TORCH.register(TorchCpuBackend.name)

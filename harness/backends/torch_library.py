@@ -1,15 +1,23 @@
-"""What torch users call: the `library` formulations of torch on a CPU."""
+"""What torch users call: the `library` formulations of every torch backend."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
+from harness.backends.library import Library
 from harness.model import Written
-from harness.registry import Lack, library
+from harness.registry import Lack
+
+TORCH: Final = Library(
+    {"float64": "float64", "float32": "float32", "bfloat16": "float32", "float16": "float32"}
+)
+
+_NO_LAPACK = {name: Lack("unsupported", f"torch has no LAPACK in {name}") for name in ("bfloat16", "float16")}
 
 
+@TORCH.function("torch.softmax")
 def softmax(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Return torch.softmax."""
     import torch
@@ -17,6 +25,7 @@ def softmax(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     return partial(torch.softmax, x, axis)
 
 
+@TORCH.function("torch.log_softmax")
 def log_softmax(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Return torch.log_softmax."""
     import torch
@@ -24,6 +33,7 @@ def log_softmax(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     return partial(torch.log_softmax, x, axis)
 
 
+@TORCH.function("torch.logsumexp")
 def logsumexp(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Return torch.logsumexp."""
     import torch
@@ -31,6 +41,7 @@ def logsumexp(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     return partial(torch.logsumexp, x, axis)
 
 
+@TORCH.function("torch.matmul")
 def matmul(xp: Any, A: Any, B: Any) -> Callable[[], Any]:
     """Return torch.matmul."""
     import torch
@@ -38,6 +49,7 @@ def matmul(xp: Any, A: Any, B: Any) -> Callable[[], Any]:
     return partial(torch.matmul, A, B)
 
 
+@TORCH.function("torch.dot")
 def dot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     """Return torch.dot."""
     import torch
@@ -45,6 +57,7 @@ def dot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     return partial(torch.dot, x, y)
 
 
+@TORCH.function("torch.linalg.lstsq(driver='gelsd')", **_NO_LAPACK)
 def least_squares(xp: Any, A: Any, b: Any, rcond: Written = "machine") -> Callable[[], Any]:
     """Return the solution of torch.linalg.lstsq by LAPACK's gelsd, as NumPy's.
 
@@ -57,25 +70,3 @@ def least_squares(xp: Any, A: Any, b: Any, rcond: Written = "machine") -> Callab
     tolerance = None if rcond == "machine" else float(rcond)
     column = b.unsqueeze(-1)
     return lambda: torch.linalg.lstsq(A, column, rcond=tolerance, driver="gelsd").solution.squeeze(-1)
-
-
-_FULL = {"float64": "float64", "float32": "float32"}
-_HALF: dict[str, str | Lack] = {"bfloat16": "float32", "float16": "float32"}
-_NO_LAPACK: dict[str, str | Lack] = {
-    name: Lack("unsupported", f"torch has no LAPACK in {name}") for name in _HALF
-}
-
-_LIBRARY: tuple[tuple[Callable[..., Callable[[], Any]], str, dict[str, str | Lack]], ...] = (
-    (softmax, "torch.softmax", _HALF),
-    (log_softmax, "torch.log_softmax", _HALF),
-    (logsumexp, "torch.logsumexp", _HALF),
-    (matmul, "torch.matmul", _HALF),
-    (dot, "torch.dot", _HALF),
-    (least_squares, "torch.linalg.lstsq(driver='gelsd')", _NO_LAPACK),
-)
-
-
-def register(backend: str) -> None:
-    """Register the callables as the `library` formulations of one backend."""
-    for build, title, compute in _LIBRARY:
-        library(backend, build.__name__, title=title, compute={**_FULL, **compute})(build)
