@@ -65,6 +65,10 @@ def _judge(row: Row, cell: Cell) -> dict[str, str]:
     rule = next((r for r in cell.rules if r.output is None or r.output == output), _NO_RULE)
     place = f" (rule line {rule.line})" if rule is not _NO_RULE and rule.line else ""
     verdict, reason = _decide(row, cell, rule)
+    left = measured(row, "fp_environment")
+    if left is not None:  # right itself, but every kernel after it in its process computes otherwise
+        verdict = "fail" if verdict == "pass" else verdict
+        reason = f"{reason}; left the floating-point environment {left}"
     if verdict == "pass" and _lacks_its_time(row, cell):
         verdict = "inconclusive"
         reason = f"{reason}; {measured(row, 'error') or 'not timed: the run ended before'}"

@@ -68,6 +68,7 @@ COLUMNS: Final = COORDINATES + JUDGEMENT + ACCURACY + SPEED
 
 KINDS: Final = {column.name: column.kind for column in COLUMNS}
 
-FOR_VERDICTS: Final = ("undecided", "error")
+FOR_VERDICTS: Final = ("undecided", "error", "fp_environment")
 """Keys that rows made from a journal carry beside the columns: how many reference elements stayed
-undecided, and the error text of a cell without a result. Verdicts put them into `reason`."""
+undecided, the error text of a cell without a result, and how a cell left the floating-point
+environment changed. Verdicts put them into `reason`."""

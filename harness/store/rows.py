@@ -55,7 +55,8 @@ def _row(
         row[name] = accuracy.get(name)
     row |= {
         "outcome": _outcome(cell, accuracy),
-        "error": accuracy.get("error") or accuracy.get("fp_environment"),
+        "error": accuracy.get("error"),
+        "fp_environment": accuracy.get("fp_environment"),
     }
     scored = accuracy.get("outputs", {}).get(output, {})
     row |= {
