@@ -1,0 +1,124 @@
+"""Where each formulation stops being right: frontiers of the facts, as one table for each axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from harness.report.view.axes import AxisUnit
+from harness.report.view.header import CaseInfo
+from harness.report.view.rows import Row, by_precision, grouped, number_of, text_of
+from harness.report.view.scales import short_number
+from harness.report.view.text import MISSING
+
+_TIMES: Final = "× "
+_POWER: Final = "power of "
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierField:
+    """Where a formulation breaks in one dtype, over all values of the other axes."""
+
+    text: str
+    detail: str
+    """Every reason behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierLine:
+    """One formulation on one backend."""
+
+    formulation: str
+    backend: str
+    fields: tuple[FrontierField, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierTable:
+    """The first bad values of one axis of one case."""
+
+    case: str
+    title: str
+    axis: str
+    dtypes: tuple[str, ...]
+    lines: tuple[FrontierLine, ...]
+
+
+def frontier_tables(facts: Sequence[Row], cases: Mapping[str, CaseInfo]) -> list[FrontierTable]:
+    """Return one table for each case, axis and output that has frontiers."""
+    frontiers = [f for f in facts if text_of(f, "fact") == "frontier"]
+    by_axis = grouped(frontiers, lambda f: (text_of(f, "case"), text_of(f, "against")))
+    tables = []
+    for (case, against), group in by_axis.items():
+        info = cases.get(case)
+        unit = axis_unit_of(group, info, against)
+        outputs = grouped(group, lambda f: (text_of(f, "output"), text_of(f, "mode")))
+        for (output, mode), same in outputs.items():
+            names = [output] if len({o for o, _ in outputs}) > 1 else []
+            what = " ".join([*names, "gradient"] if mode == "backward" else names)
+            title = info.title if info else case
+            tables.append(_table(same, title, case, unit.title(against), what))
+    return tables
+
+
+def axis_unit_of(facts: Sequence[Row], info: CaseInfo | None, axis: str) -> AxisUnit:
+    """Return what an axis' numbers count, from the case or from the unit that its frontiers carry."""
+    known = info.axis(axis) if info else AxisUnit()
+    if known.unit:
+        return known
+    text = next((t for f in facts if (t := text_of(f, "unit"))), "")
+    if text.startswith(_TIMES):
+        return AxisUnit(text.removeprefix(_TIMES), "times")
+    return AxisUnit(text.removeprefix(_POWER), "powers") if text.startswith(_POWER) else AxisUnit()
+
+
+def _table(facts: Sequence[Row], title: str, case: str, axis: str, what: str) -> FrontierTable:
+    dtypes = by_precision(text_of(f, "dtype") for f in facts)
+    lines = []
+    for (formulation, backend), group in grouped(
+        facts, lambda f: (text_of(f, "formulation"), text_of(f, "backend"))
+    ).items():
+        by_dtype = grouped(group, lambda f: text_of(f, "dtype"))
+        fields = tuple(frontier_field(by_dtype.get(d, [])) for d in dtypes)
+        lines.append(FrontierLine(formulation, backend, fields))
+    return FrontierTable(case, f"{title}: {what}" if what else title, axis, tuple(dtypes), tuple(lines))
+
+
+def frontier_field(facts: Sequence[Row]) -> FrontierField:
+    """Return one field: the first bad value, the range of it over other axes, or that it holds throughout.
+
+    `facts` are the frontiers of one formulation, backend and dtype.
+    """
+    if not facts:
+        return FrontierField(MISSING, "no formulation breaks here, or it was not measured")
+    values = sorted({v for f in facts if (v := number_of(f, "value")) is not None})
+    holds = [f for f in facts if number_of(f, "value") is None and number_of(f, "high") is None]
+    always = [f for f in facts if number_of(f, "value") is None and number_of(f, "high") is not None]
+    detail = "; ".join(dict.fromkeys(_reason(f) for f in facts))
+    parts = []
+    if len(values) == 1:
+        parts.append(short_number(values[0]))
+    elif values:
+        parts.append(f"{short_number(values[0])} … {short_number(values[-1])}")
+    if always:
+        parts.append(
+            "always broken" if not parts and not holds else f"always broken in {len(always)} of {len(facts)}"
+        )
+    if holds:
+        some = f" in {len(holds)} of {len(facts)}" if len(holds) < len(facts) else ""
+        parts.append(f"holds{some}")
+    return FrontierField(", ".join(parts), detail)
+
+
+def _reason(fact: Row) -> str:
+    where = text_of(fact, "where")
+    reason = text_of(fact, "reason")
+    return f"{where}: {reason}" if where not in ("", "{}") else reason
+
+
+def facts_table(facts: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the facts that are no frontiers, those that failed first."""
+    order = {"fail": 0, "inconclusive": 1, "pass": 2}
+    others = [dict(f) for f in facts if text_of(f, "fact") != "frontier"]
+    return sorted(others, key=lambda f: order.get(text_of(f, "verdict"), 3))
