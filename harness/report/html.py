@@ -100,6 +100,7 @@ def page(run: Run) -> str:
     )
     environment.filters |= {
         "number": text.number,
+        "exact": text.exact,
         "words": text.outcome_words,
         "whole": text.whole,
         "counted": text.counted,

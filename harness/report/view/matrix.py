@@ -126,9 +126,7 @@ def field_of(rows: Sequence[Row], holds: float | None) -> Field:
         detail = _broken_detail(len(bad), len(judged), min(good, default=None))
         return Field("broken", outcome_words(outcome), detail, None, failed, outcome)
     if not good:
-        return Field(
-            "missing", MISSING, "the exact result has no finite element", failed=failed
-        )
+        return Field("missing", MISSING, "the exact result has no finite element", failed=failed)
     above = f"{over} of {counted(len(judged), 'cell')} above the bound" if over else ""
     return Field("digits", f"{min(good):.1f}", above, level, failed, "ok")
 

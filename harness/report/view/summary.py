@@ -104,9 +104,10 @@ def summarise(rows: Sequence[Row], facts: Sequence[Mapping[str, Any]], *, finish
     bad = sorted((r for r in rows if text_of(r, "verdict") in ("fail", "inconclusive")), key=_badness)
     fixed = tuple(r for r in rows if text_of(r, "verdict") == "pass" and FIXED in text_of(r, "reason"))
     failed_facts = [f for f in bad_facts if text_of(f, "verdict") == "fail" and not warns(f)]
+    open_facts = any(text_of(f, "verdict") == "inconclusive" for f in bad_facts)
     if counts.failed or failed_facts:
         state = "fail"
-    elif counts.inconclusive or not counts.judged or any(text_of(f, "verdict") == "inconclusive" for f in bad_facts):
+    elif counts.inconclusive or open_facts or not counts.judged:
         state = "inconclusive"
     else:
         state = "warn" if counts.warnings or bad_facts else "pass"
