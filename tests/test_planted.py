@@ -46,7 +46,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         [PLANTED / "softmax.yaml"],
         plugins=[str(PLANTED / "wrong_answers.py")],
         out=folder / "run",
-        timeout_s=3.0,
+        timeout_s=10.0,
     )
     return {f"{row['case']}/{row['formulation']}": row for row in run.rows}
 

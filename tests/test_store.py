@@ -220,7 +220,7 @@ def test_a_full_disk_keeps_whole_records(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_columns_are_the_documented_ones_in_their_order() -> None:
     assert [column.name for column in COLUMNS] == DESIGNED
     (row,) = store.rows(make_plan(), [])
-    assert list(row) == [*DESIGNED, "axis.n", "axis.top", "undecided", "error"]
+    assert list(row) == [*DESIGNED, "axis.n", "axis.top", "undecided", "error", "fp_environment"]
 
 
 def test_a_row_merges_accuracy_timing_and_the_peak_of_its_worker() -> None:
