@@ -164,7 +164,7 @@ def say_hello(channel: Channel) -> None:
 
 
 def result_of(request: Mapping[str, Any]) -> dict[str, Any]:
-    path = Path(request["outputs"]) / "y.npy"
+    path = Path(request["outputs"] + "y.npy")
     path.write_text(Path(request["inputs"]["x"]).read_text())
     return {
         "cell": request["cell"],

@@ -41,6 +41,43 @@ def told(folder: Path) -> str:
     return (folder / "told").read_text()
 
 
+REAL_CASE = """
+case: softmax-small
+title: Softmax of a few numbers
+topic: test
+operation: softmax
+formulations: [naive, shifted]
+backends: [numpy]
+dtypes: [float64, float32, float16]
+axes:
+  n: [4, 16, 64, 256]
+  top: {unit: ln_max, times: [0.5, 2]}
+inputs:
+  x: {recipe: linspace, low: 0, high: $top, shape: [$n]}
+measure:
+  accuracy: {}
+  speed: {where: {n: 16, dtype: float64}, budget_s: 0.05}
+expect:
+  - {where: {formulation: naive}, breaks: maybe}
+"""
+
+
+def start_real(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the command line on a small case with the real worker and referee."""
+    folder.mkdir(exist_ok=True)
+    (folder / "case.yaml").write_text(REAL_CASE)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HARNESS_CACHE": str(folder.parent / "cache"),
+        "FAKE_LOG": str(folder / "kernels"),  # marks its processes
+    }
+    command = [sys.executable, "-m", "harness", "run", str(folder / "case.yaml")]
+    command += ["--out", str(folder / "run"), "--resume"]
+    with (folder / "told").open("wb") as told:
+        return subprocess.Popen(command, env=environment, stderr=told, stdout=told, cwd="/")
+
+
 def marked(folder: Path) -> list[int]:
     """Return the living processes that write to this folder's log of kernels, parents and children."""
     mark = f"FAKE_LOG={folder / 'kernels'}".encode()
@@ -155,3 +192,29 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path: Path, number: signal.Sig
     again = start(tmp_path / "run")
     assert again.wait(120) == 0, told(tmp_path / "run")
     assert store.load(tmp_path / "run").finished
+
+
+def test_a_real_run_killed_and_resumed_has_the_same_bits(tmp_path: Path) -> None:
+    whole = start_real(tmp_path / "whole")
+    assert whole.wait(240) == 0, told(tmp_path / "whole")
+    folder = tmp_path / "killed"
+    moments = random.Random(7)
+    kills = 0
+    for _ in range(6):
+        process = start_real(folder)
+        try:
+            process.wait(moments.uniform(0.6, 1.6))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+        assert await_none(folder) == []
+    last = start_real(folder)
+    assert last.wait(240) == 0, told(folder)
+    assert kills >= 2
+    assert accuracy_of(folder / "run") == accuracy_of(tmp_path / "whole" / "run")
+    rows = store.load(folder / "run").rows
+    assert len(rows) == 48
+    assert sum(row["time_median_s"] is not None for row in rows) == 4
+    records = [r for r in store.read(folder / "run" / "journal.jsonl") if "cell" in r]
+    assert len({(r["kind"], r["cell"]) for r in records}) == len(records) == 48 + 4

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from harness.execute.problems import Group, cost, worker_key
@@ -152,8 +151,7 @@ class AccuracyPhase:
 
     def _run(self, group: Group, cell: Cell) -> Task:
         scratch = self._session.scratch
-        folder = scratch.new_outputs()
-        scratch.held_outputs.hold(str(folder), group.input_bytes)
+        prefix = scratch.new_outputs(group.input_bytes)
 
         def reply(message: dict[str, Any]) -> bool:
             if needed(message, "cell", str) != cell.id:
@@ -167,21 +165,21 @@ class AccuracyPhase:
                 about["seconds"] = float(needed(message, "seconds", (int, float)))
                 about["result_digest"] = message.get("result_digest")
                 if cell.accuracy:
-                    self._to_judge(group, cell, folder, outputs, needed(message, "format", dict), about)
+                    self._to_judge(group, cell, prefix, outputs, needed(message, "format", dict), about)
                 else:
-                    self._finish(group, cell, "ok", folder, **about)
+                    self._finish(group, cell, "ok", prefix, **about)
             else:
                 status = "raised" if status == "raised" else "worker_error"
-                self._finish(group, cell, status, folder, error=needed(message, "error", str), **about)
+                self._finish(group, cell, status, prefix, error=needed(message, "error", str), **about)
             self._ran(group)
             return True
 
         def failed(failure: Failure) -> None:
-            self._finish(group, cell, failure.kind, folder, error=failure.reason)
+            self._finish(group, cell, failure.kind, prefix, error=failure.reason)
             self._ran(group)
 
         task = Task(
-            {"do": "run", **kernel_request(group, cell), "outputs": str(folder)},
+            {"do": "run", **kernel_request(group, cell), "outputs": prefix},
             self._session.options.timeout_s,
             reply,
             failed,
@@ -208,7 +206,7 @@ class AccuracyPhase:
         self,
         group: Group,
         cell: Cell,
-        folder: Path,
+        prefix: str,
         outputs: Mapping[str, str],
         formats: Mapping[str, str],
         about: Mapping[str, Any],
@@ -234,21 +232,19 @@ class AccuracyPhase:
                 else {"outputs": needed(message, "rows", dict)}
             )
             self._unjudged -= 1
-            self._finish(group, cell, "referee_error" if failed else "ok", folder, **about, **more)
+            self._finish(group, cell, "referee_error" if failed else "ok", prefix, **about, **more)
             return True
 
         def lost(failure: Failure) -> None:
             self._unjudged -= 1
             error = f"the referee gave no judgement: {failure.reason}"
-            self._finish(group, cell, "referee_error", folder, error=error, **about)
+            self._finish(group, cell, "referee_error", prefix, error=error, **about)
 
         task = Task(request, self._session.options.reference_timeout_s, reply, lost)
         owner = group.owner or self._referees[0]
         self._scores[owner.name].append(task)
 
-    def _finish(
-        self, group: Group, cell: Cell, status: str, folder: Path | None = None, **found: Any
-    ) -> None:
+    def _finish(self, group: Group, cell: Cell, status: str, prefix: str | None = None, **found: Any) -> None:
         """Journal a cell and remove its outputs."""
         session = self._session
         compute = support(cell.operation, cell.formulation, BACKENDS[cell.backend], cell.dtype)
@@ -269,8 +265,8 @@ class AccuracyPhase:
                 **found,
             }
         )
-        if folder is not None:
-            session.scratch.remove_outputs(folder)
+        if prefix is not None:
+            session.scratch.remove_outputs(prefix)
         session.statuses[status] += 1
         self._left -= 1
         session.counted("accuracy", cell.id)

@@ -60,7 +60,8 @@ def execute(
     budgets = sum(float(cell.speed.budget_s) for cell in timed if cell.speed)
     estimate = Estimate(to_run, budgets, len(timed))
     seconds: dict[str, float] = {}
-    scratch = Scratch(options.scratch, options.scratch_bytes)
+    largest = max((group.estimate_bytes for group in groups), default=0)
+    scratch = Scratch(options.scratch, options.scratch_bytes, largest)
     try:
         with Loop() as loop:
             session = Session(folder, cache, options, journal, progress, estimate, loop, scratch)

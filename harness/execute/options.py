@@ -50,7 +50,7 @@ class Options:
     jobs: int = field(default_factory=cores)
     memory_bytes: int = field(default_factory=default_memory_bytes)
     scratch: Path | None = None
-    """Where the scratch folder is made; the system's folder for temporary files if None."""
+    """Where the scratch folder is made; None: in memory if that is plenty, else with temporary files."""
     scratch_bytes: int = LIMIT_BYTES
     programs: Programs = field(default_factory=Programs)
 
