@@ -350,6 +350,13 @@ def test_a_frontier_tells_its_place_in_the_unit_of_the_axis() -> None:
     )
 
 
+def test_an_infinite_value_of_an_axis_bounds_no_frontier() -> None:
+    infinite = [Decimal("-Infinity"), Decimal(0), Decimal(1)]
+    states = dict(zip(infinite, (BAD, GOOD, BAD), strict=True))
+    (fact,) = sweep(infinite, states)
+    assert (fact["value"], fact["low"], fact["high"]) == (1, 0, 1)
+
+
 def test_formulations_that_hold_are_told_where_another_breaks() -> None:
     values = [1, 2, 3]
     cells = [a_cell(axes={"n": n}, formulation=f) for f in ("naive", "shifted", "wrong") for n in values]

@@ -200,6 +200,7 @@ def _frontiers(
             for cell, row in points
             if row is not None
             and not isinstance(cell.axes[axis.name], (str, bool))
+            and _is_finite(cell.axes[axis.name])
             and (bad := breaks(row)) is not None
         ]
         judged.sort(key=lambda p: Fraction(p[0]))
