@@ -10,6 +10,7 @@ from harness.cli.output import as_json, bounded
 
 if TYPE_CHECKING:
     from harness.api import Measured
+    from harness.report.view.summary import Story
     from harness.store import Run
 
 MOST_ROWS: Final = 10
@@ -37,6 +38,9 @@ def lines(measured: Measured) -> Iterator[str]:
     if measured.gate is not None:
         yield ""
         yield from gate_lines(measured.gate, told_before=("failed", "inconclusive", "fixed_upstream"))
+    if executed.peak_bytes:
+        child, most = max(executed.peak_bytes.items(), key=lambda item: item[1])
+        yield f"most memory: {most / 2**20:,.0f} MiB, {child}"
     resumed = f", {executed.resumed} from before" if executed.resumed else ""
     yield f"took {duration(measured.seconds)}: {executed.cells} cells judged, {executed.timed} timed{resumed}"
     yield f"report: {measured.reports.get('html', run.folder)}"
@@ -51,12 +55,16 @@ def verdict_lines(run: Run) -> Iterator[str]:
     for row in summary.fixed:
         yield f"  fixed upstream  {row['cell']}: {row['reason']}"
     several = {cell.id for cell in run.plan.cells if len(cell.outputs) > 1}
-    told = []
+    alike: dict[tuple[str, str], list[Story]] = {}
     for story in summary.worst:
-        row = story.worst
+        alike.setdefault((_word(story.worst), story.worst["reason"]), []).append(story)
+    told = []
+    for (word, reason), stories in alike.items():
+        row = stories[0].worst
         name = f"{row['cell']} [{row['output']}]" if row["cell"] in several else str(row["cell"])
-        more = f" (and {len(story.others)} more: {story.others_where})" if story.others else ""
-        told.append(f"  {_word(row):<12}  {name}: {row['reason']}{more}")
+        others = sum(1 + len(story.others) for story in stories) - 1
+        where = f": {stories[0].others_where}" if len(stories) == 1 else ""
+        told.append(f"  {word:<12}  {name}: {reason}" + (f" (and {others} more{where})" if others else ""))
     for fact in summary.facts:
         name = "/".join(str(fact[k]) for k in ("case", "formulation", "backend", "dtype"))
         told.append(f"  {_word(fact):<12}  {name}: {fact['reason']}")

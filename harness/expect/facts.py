@@ -100,7 +100,7 @@ def _exponents(
     case: Case, spec: FactSpec, cells: Sequence[Cell], rows: Mapping[str, Mapping[str, Row]]
 ) -> Iterator[dict[str, Any]]:
     timed = spec.fit in _TIMED_COLUMNS
-    chosen = [c for c in cells if matches(spec.where, c) and (c.speed is not None if timed else c.accuracy)]
+    chosen = [c for c in cells if _matches(spec.where, c) and (c.speed is not None if timed else c.accuracy)]
     axis = next((a for a in case.axes if a.name == spec.against), None)
     condition = spec.expect.get("exponent")
     for group, points in _grouped(case, spec.against, chosen, rows).items():
@@ -274,7 +274,7 @@ def _on_axis(value: Written, axis: Axis) -> str:
     return f"{text} × {axis.unit}" if axis.kind == "times" else f"{axis.unit}^{text}"
 
 
-def matches(where: Where, cell: Cell) -> bool:
+def _matches(where: Where, cell: Cell) -> bool:
     """Return whether a cell satisfies every condition of `where`."""
     words = {"formulation": cell.formulation, "backend": cell.backend, "dtype": cell.dtype, "mode": cell.mode}
     values: Mapping[str, Any] = {**words, **cell.axes}
