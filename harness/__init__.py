@@ -6,6 +6,7 @@ imported when they are first used, so that `import harness` costs nothing.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ __all__ = ["__version__", "check", "load", "run"]
 
 def __getattr__(name: str) -> Any:
     if name in ("run", "load", "check"):
-        from harness import api
-
-        return getattr(api, name)
+        return getattr(importlib.import_module("harness.api"), name)
     raise AttributeError(f"module 'harness' has no attribute {name!r}")
 
 
