@@ -231,6 +231,12 @@ def run(channel: Channel, request: Mapping[str, Any]) -> None:
     elif behaviour == "closes":
         os.close(raw)
         time.sleep(3600)
+    elif behaviour == "floods":
+        while True:
+            os.write(2, b"once more\n" * 1000)
+    elif behaviour == "babbles":
+        while True:
+            os.write(raw, b"{" * 60_000)
     elif behaviour == "malformed":
         os.write(raw, b'{"cell": "fake/mal\n')
     elif behaviour == "mistaken":
@@ -247,7 +253,8 @@ def run(channel: Channel, request: Mapping[str, Any]) -> None:
 
 BEHAVIOURS = (
     "ok", "raises", "errs", "prints", "sleeps", "segfaults", "exits", "allocates", "forks", "dies-once",
-    "closes", "malformed", "mistaken", "incomplete", "flips", "timing-raises", "timing-dies", "timing-sleeps",
+    "closes", "floods", "babbles", "malformed", "mistaken", "incomplete", "flips",
+    "timing-raises", "timing-dies", "timing-sleeps",
 )  # fmt: skip
 
 
@@ -288,6 +295,7 @@ def time_cells(channel: Channel, request: Mapping[str, Any]) -> None:
 
 def worker() -> None:
     channel = Channel()
+    note("start worker")
     say_hello(channel)
     while True:
         request = channel.next_request()

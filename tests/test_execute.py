@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -23,7 +24,7 @@ from harness.execute import Executed, Options, Programs, execute
 from harness.execute.child import Child, MalformedReplyError
 from harness.execute.problems import groups_of
 from harness.execute.progress import Estimate, Lines, duration
-from harness.execute.scratch import Account, Scratch, sweep
+from harness.execute.scratch import Account, Scratch, available_memory_bytes, default_root, sweep
 from harness.model import Plan, SpeedSpec
 
 
@@ -125,7 +126,8 @@ def test_all_cells_are_run_judged_and_journalled_once(run: Run) -> None:
     rows = run(plan)
     assert [row["outcome"] for row in rows.values()] == ["ok"] * 40
     assert run.did == Counter(
-        {f"run {cell.id}": 1 for cell in plan.cells}
+        {"start worker": 2}
+        | {f"run {cell.id}": 1 for cell in plan.cells}
         | {f"prepare p{i}": 1 for i in range(5)}
         | {f"score p{i}": 8 for i in range(5)}
     )
@@ -191,7 +193,7 @@ def test_a_cell_that_is_only_timed_is_run_and_not_judged(run: Run) -> None:
         ("malformed", "crashed", "replied what is no reply"),
         ("mistaken", "crashed", "'another' instead of 'fake/mistaken"),
         ("incomplete", "crashed", "'outputs' is NoneType"),
-        ("flips", "ok", "changed: rounds up"),
+        ("flips", "ok", None),
     ],
 )
 def test_what_a_kernel_does_is_its_own_outcome_and_nobody_elses(
@@ -207,6 +209,13 @@ def test_what_a_kernel_does_is_its_own_outcome_and_nobody_elses(
     assert row["max_ulp"] == (1.0 if outcome == "ok" else None)
     assert [other["outcome"] for other in rows.values()] == ["ok"] * 9
     assert [other["error"] for other in rows.values()] == [None] * 9
+
+
+def test_a_kernel_that_changes_the_environment_is_told_and_its_worker_replaced(run: Run) -> None:
+    cells = [fake.make_cell("p0", "flips"), *(fake.make_cell(f"p{i}") for i in range(1, 4))]
+    rows = run(fake.make_plan(cells))
+    assert [row["fp_environment"] for row in rows.values()] == ["changed: rounds up", None, None, None]
+    assert run.did["start worker"] == 2
 
 
 def test_what_a_kernel_started_is_killed_with_it(run: Run) -> None:
@@ -233,6 +242,25 @@ def test_a_kernel_that_takes_all_memory_is_killed(run: Run) -> None:
     assert rows[cells[0].id]["outcome"] == "crashed"
     assert rows[cells[0].id]["error"] == "exceeded 0.2 GiB of memory"
     assert rows[cells[1].id]["outcome"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "told"),
+    [
+        ("floods", "printed more than 4 MiB"),
+        ("babbles", "replied what is no reply: a line of more than 4 MiB"),
+    ],
+)
+def test_a_kernel_that_prints_without_end_is_killed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, behaviour: str, told: str
+) -> None:
+    for name in ("child.LOG_LIMIT_BYTES", "station.LOG_LIMIT_BYTES", "child.LONGEST_LINE"):
+        monkeypatch.setattr(f"harness.execute.{name}", 4 << 20)
+    cells = [fake.make_cell("p0", behaviour), fake.make_cell("p1")]
+    rows = run(fake.make_plan(cells))
+    assert (rows[cells[0].id]["outcome"], rows[cells[0].id]["error"]) == ("crashed", told)
+    assert rows[cells[1].id]["outcome"] == "ok"
+    assert (run.folder / "logs" / "fake-a-1t.log").stat().st_size <= 1 << 20  # and what it said is cut
 
 
 def test_a_cell_whose_worker_died_of_another_is_tried_again_alone(run: Run) -> None:
@@ -399,6 +427,37 @@ def test_folders_of_killed_runs_are_swept_and_those_of_living_ones_are_not(tmp_p
     assert living.inputs.exists()
     assert strange.exists()
     living.close()
+
+
+@pytest.mark.parametrize(
+    ("available", "largest", "chosen"),
+    [
+        (64 << 30, 1 << 20, (Path("/dev/shm"), 2 << 30)),  # plenty
+        (8 << 30, 100 << 20, (Path("/dev/shm"), 1 << 30)),  # an eighth of what is available
+        (8 << 30, 300 << 20, (Path("/tmp"), 2 << 30)),  # four of the largest problems do not fit in that
+        (512 << 20, 1 << 10, (Path("/tmp"), 2 << 30)),  # a small machine
+        (0, 1 << 10, (Path("/tmp"), 2 << 30)),  # not known
+    ],
+)
+def test_scratch_is_in_memory_only_where_that_is_plenty(
+    monkeypatch: pytest.MonkeyPatch, available: int, largest: int, chosen: tuple[Path, int]
+) -> None:
+    class Usage:
+        free = 100 << 30
+
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
+    monkeypatch.setattr("os.access", lambda path, mode: True)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
+    monkeypatch.setattr("harness.execute.scratch.available_memory_bytes", lambda: available)
+    assert default_root(2 << 30, largest) == chosen
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    assert default_root(2 << 30, largest) == (Path("/tmp"), 2 << 30)
+
+
+def test_available_memory_is_within_what_the_machine_has() -> None:
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < available_memory_bytes() <= physical
 
 
 def test_a_full_disk_is_said_before_anything_starts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -572,6 +631,21 @@ def test_a_full_disk_while_running_keeps_what_was_measured(run: Run, monkeypatch
     ):
         run(fake.make_plan(fake.many_cells(40)))
     assert sum(r["kind"] == "accuracy" for r in run.records) == 5
+
+
+def test_executing_imports_no_array_library(tmp_path: Path) -> None:
+    """The parent is light: what it must not import is seen in a process of its own."""
+    program = (
+        f"import sys; sys.path[:0] = [{str(Path(__file__).parents[1])!r}, {str(Path(__file__).parent)!r}]\n"
+        "import fake_children\n"
+        "from pathlib import Path\n"
+        f"fake_children.parent(Path({str(tmp_path / 'run')!r}), 16, 8)\n"
+        "print(sorted({'numpy', 'torch', 'scipy', 'pandas', 'flint', 'rich'} & sys.modules.keys()))\n"
+    )
+    (tmp_path / "run").mkdir()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+    assert len(store.load(tmp_path / "run").rows) == 16
 
 
 # ---- parts -------------------------------------------------------------------------------------------

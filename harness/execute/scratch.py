@@ -23,6 +23,7 @@ LIMIT_BYTES: Final = 2 << 30
 _SMALLEST_BYTES: Final = 64 << 20
 _PREFIX: Final = "numerics-harness-"
 _LOCK: Final = "owner.lock"
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 — the folder it lies in belongs to root
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
@@ -76,6 +77,8 @@ class Scratch:
     ) -> None:
         if root is None:
             root, limit_bytes = default_root(limit_bytes, largest_bytes)
+            for other in {_MEMORY, Path(tempfile.gettempdir())} - {root}:
+                sweep(other)
         try:
             root.mkdir(parents=True, exist_ok=True)
             sweep(root)
@@ -143,14 +146,13 @@ def default_root(limit_bytes: int, largest_bytes: int) -> tuple[Path, int]:
     available holds the largest problem four times: a small file takes 10 µs there and 0.2 to 3 ms on a
     busy disk. Else the system's folder for temporary files.
     """
-    memory = Path("/dev/shm")  # noqa: S108
-    if "TMPDIR" not in os.environ and os.access(memory, os.W_OK):
+    if "TMPDIR" not in os.environ and os.access(_MEMORY, os.W_OK):
         try:
-            room = min(available_memory_bytes() // 8, shutil.disk_usage(memory).free // 2, limit_bytes)
+            room = min(available_memory_bytes() // 8, shutil.disk_usage(_MEMORY).free // 2, limit_bytes)
         except OSError:
             room = 0
         if room >= max(4 * largest_bytes, 2 * _SMALLEST_BYTES):
-            return memory, room
+            return _MEMORY, room
     return Path(tempfile.gettempdir()), limit_bytes
 
 
