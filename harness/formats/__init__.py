@@ -13,6 +13,7 @@ from harness.formats.rounding import (
     round_exact,
     round_objects,
     round_pair,
+    round_to_float,
     round_to_grid,
     ulp_exponent,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "round_exact",
     "round_objects",
     "round_pair",
+    "round_to_float",
     "round_to_grid",
     "ulp_exponent",
     "unit",

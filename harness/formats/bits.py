@@ -81,7 +81,9 @@ def decode(fmt: NumberFormat, bits: NDArray[Any]) -> NDArray[np.float64]:
         raise ValueError(f"codes of {fmt.name} are uint{fmt.storage_bits}, found {codes.dtype}")
     codes = np.ascontiguousarray(codes, word).reshape(codes.shape)
     if fmt.name in _NATIVE:
-        return codes.view(_NATIVE[fmt.name]).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            native = codes.view(_NATIVE[fmt.name]).astype(np.float64)
+            return np.where(np.isnan(native), np.nan, native)  # a signalling NaN would trap later
     if fmt.bits < fmt.storage_bits and (codes >> fmt.bits).any():
         raise ValueError(f"{fmt.name} has {fmt.bits}-bit codes, found {int(codes.max()):#x}")
     wide = codes.astype(np.int64)
@@ -120,4 +122,4 @@ def _require(fmt: NumberFormat, values: NDArray[np.float64], ok: NDArray[Any]) -
 
     if not ok.all():
         index = tuple(int(i) for i in np.argwhere(~ok)[0])
-        raise ValueError(f"{values[index]!r} at {index} is not a number of {fmt.name}")
+        raise ValueError(f"{float(values[index])!r} at {index} is not a number of {fmt.name}")

@@ -25,6 +25,9 @@ Exact = int | Fraction | Decimal | float
 _FAR = 5000  # beyond the exponent range of every format, and of the float64 that carries results
 
 
+Direction = Literal["nearest", "away", "toward_zero"]
+
+
 def round_exact(fmt: NumberFormat, x: Exact) -> Fraction | float:
     """Return `x` rounded once to `fmt`: a Fraction, or ±inf, NaN or −0.0 as a float.
 
@@ -33,42 +36,63 @@ def round_exact(fmt: NumberFormat, x: Exact) -> Fraction | float:
     x : int, Fraction, Decimal or float
         Any exact number; infinities, NaN and −0 as Decimal or float.
     """
-    special = _special(x)
-    if special is not None:
-        return _round_special(fmt, special)
-    number = Fraction(_within_range(x))
-    negative = number < 0
-    magnitude = round_to_grid(fmt, abs(number), "nearest")
-    if magnitude > fmt.max_finite:
-        return _round_special(fmt, -math.inf if negative else math.inf)
-    if magnitude == 0:
-        return _round_special(fmt, -0.0) if negative else _round_zero(fmt, number)
-    if negative and not fmt.signed:
-        return math.nan
-    return -magnitude if negative else magnitude
+    rounded = _round(fmt, x)
+    return rounded if isinstance(rounded, float) else rounded[0] * power_of_two(rounded[1])
 
 
-def round_to_grid(
-    fmt: NumberFormat, x: Fraction, direction: Literal["nearest", "away", "toward_zero"]
-) -> Fraction:
+def round_to_float(fmt: NumberFormat, x: Exact) -> float:
+    """Return `x` rounded once to `fmt`, as the float that holds it exactly."""
+    rounded = _round(fmt, x)
+    return rounded if isinstance(rounded, float) else math.ldexp(*rounded)
+
+
+def round_to_grid(fmt: NumberFormat, x: Fraction, direction: Direction) -> Fraction:
     """Return `x` on the grid of `fmt`, continued beyond the largest number with the same precision."""
-    if x < 0:
-        return -round_to_grid(fmt, -x, direction)
-    if x == 0:
-        return x
-    quantum = power_of_two(max(floor_log2(x), fmt.exponent_min) - fmt.precision + 1)
-    multiple, rest = divmod(x, quantum)
-    if direction == "away":
-        multiple += rest > 0
-    elif direction == "nearest":
-        multiple += rest > quantum / 2 or (2 * rest == quantum and multiple % 2 == 1)
-    return multiple * quantum
+    multiple, exponent = _on_grid(fmt, abs(x), direction)
+    return (multiple if x >= 0 else -multiple) * power_of_two(exponent)
 
 
 def floor_log2(x: Fraction) -> int:
     """Return ⌊log2 x⌋ of a positive rational, exactly."""
-    exponent = x.numerator.bit_length() - x.denominator.bit_length()
-    return exponent if x >= power_of_two(exponent) else exponent - 1
+    n, d = x.numerator, x.denominator
+    exponent = n.bit_length() - d.bit_length()
+    below = n < d << exponent if exponent >= 0 else n << -exponent < d
+    return exponent - below
+
+
+def _on_grid(fmt: NumberFormat, x: Fraction, direction: Direction) -> tuple[int, int]:
+    """Return k and q such that k·2^q is `x` ≥ 0 rounded to the grid with unbounded exponent."""
+    if x == 0:
+        return 0, 0
+    exponent = max(floor_log2(x), fmt.exponent_min) - fmt.precision + 1
+    n, d = x.numerator, x.denominator
+    if exponent >= 0:
+        d <<= exponent
+    else:
+        n <<= -exponent
+    multiple, rest = divmod(n, d)
+    if direction == "away":
+        multiple += rest > 0
+    elif direction == "nearest":
+        multiple += 2 * rest > d or (2 * rest == d and multiple % 2 == 1)
+    return multiple, exponent
+
+
+def _round(fmt: NumberFormat, x: Exact) -> float | tuple[int, int]:
+    """Return k and q with k·2^q the number rounded; ±inf, NaN and −0 as a float."""
+    special = _special(x)
+    if special is not None:
+        return _round_special(fmt, special)
+    number = Fraction(_within_range(x))
+    multiple, exponent = _on_grid(fmt, abs(number), "nearest")
+    if multiple == 0 and (number < 0 or not fmt.zero):
+        return _round_special(fmt, -0.0) if number <= 0 else (1, fmt.exponent_min)
+    if number < 0 and not fmt.signed:
+        return math.nan
+    top = fmt.exponent_max - fmt.mantissa_bits
+    if multiple << max(exponent - top, 0) > fmt.max_significand << max(top - exponent, 0):
+        return _round_special(fmt, -math.inf if number < 0 else math.inf)
+    return multiple if number > 0 else -multiple, exponent
 
 
 def round_array(fmt: NumberFormat, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -134,8 +158,11 @@ def round_objects(fmt: NumberFormat, x: NDArray[Any]) -> NDArray[np.float64]:
     values = np.asarray(x, dtype=object)
     rounded = np.empty(values.shape, np.float64)
     flat = rounded.reshape(-1)
-    for i, value in enumerate(values.reshape(-1)):
-        flat[i] = float(round_exact(fmt, value))
+    known: dict[int, float] = {}  # by identity: an array of one constant is rounded once
+    for i, value in enumerate(values.reshape(-1).tolist()):
+        if id(value) not in known:
+            known[id(value)] = round_to_float(fmt, value)
+        flat[i] = known[id(value)]
     return rounded
 
 
@@ -169,21 +196,16 @@ def _within_range(x: Exact) -> Exact:
     return x
 
 
-def _round_special(fmt: NumberFormat, x: float) -> Fraction | float:
-    if math.isnan(x) or (x < 0 and not fmt.signed):
+def _round_special(fmt: NumberFormat, x: float) -> float | tuple[int, int]:
+    """Return what ±inf, NaN and −0 become: also what overflows, underflows, or is a zero too many."""
+    if math.isnan(x) or (math.copysign(1.0, x) < 0 and not fmt.signed):
         return math.nan
     if x == 0:
-        return -0.0 if fmt.negative_zero else _round_zero(fmt, Fraction(-1 if not fmt.signed else 0))
+        return -0.0 if fmt.negative_zero else (0, 0)
     if fmt.overflow == "max":
-        return fmt.max_finite if x > 0 else -fmt.max_finite
+        sign = 1 if x > 0 else -1
+        return sign * fmt.max_significand, fmt.exponent_max - fmt.mantissa_bits
     return math.nan if fmt.overflow == "nan" else x
-
-
-def _round_zero(fmt: NumberFormat, x: Fraction) -> Fraction | float:
-    """Return what a number that rounds to zero becomes."""
-    if fmt.zero:
-        return Fraction(0)
-    return fmt.min_subnormal if x > 0 else math.nan
 
 
 def _settle(

@@ -115,10 +115,15 @@ class NumberFormat:
         return Fraction(1, 1 << self.precision)
 
     @property
+    def max_significand(self) -> int:
+        """The significand of the largest finite number, as an integer of p bits."""
+        hidden = 1 << self.mantissa_bits
+        return hidden + (self.max_code & (hidden - 1))
+
+    @property
     def max_finite(self) -> Fraction:
-        """Ω, the largest finite number."""
-        fraction = self.max_code & ((1 << self.mantissa_bits) - 1)
-        return ((1 << self.mantissa_bits) + fraction) * power_of_two(self.exponent_max - self.mantissa_bits)
+        """The largest finite number, Ω."""
+        return self.max_significand * power_of_two(self.exponent_max - self.mantissa_bits)
 
     @property
     def min_normal(self) -> Fraction:
@@ -127,7 +132,7 @@ class NumberFormat:
 
     @property
     def min_subnormal(self) -> Fraction:
-        """ω, the smallest positive number."""
+        """The smallest positive number, ω."""
         return power_of_two(self.exponent_min - self.mantissa_bits * int(self.subnormals))
 
     @property

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
-from harness.formats import NumberFormat, floor_log2, power_of_two, round_exact
+from harness.formats import NumberFormat, floor_log2, power_of_two, round_to_float
 from harness.recipes.arguments import at_least, shape_elements
 from harness.registry import Argument, Recipe, RecipeContext, register_recipe
 
@@ -80,10 +80,10 @@ def _partner(context: RecipeContext, name: str, shape: tuple[int, ...]) -> NDArr
 
 
 def _rounded(fmt: NumberFormat, x: Fraction) -> float:
-    rounded = round_exact(fmt, x)
-    if isinstance(rounded, float) and not math.isfinite(rounded):
+    rounded = round_to_float(fmt, x)
+    if not math.isfinite(rounded):
         raise InputError(f"{fmt.name} overflows before the condition is reached", "lower the condition")
-    return float(rounded)
+    return rounded
 
 
 register_recipe(

@@ -8,7 +8,9 @@ where 0 is asked for; what b really is, the reference computes from b.
 from __future__ import annotations
 
 import math
+from decimal import Context, Decimal, localcontext
 from fractions import Fraction
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_DIGITS = Context(prec=60, Emax=10**9, Emin=-(10**9))
+_DEPENDENT = Decimal("1e-45")  # what is left of a column that depends on others, relative to it
 _DRAWS = (4, 4, 2, 2, 1, 1, 1, 1)  # greatest |xⱼ| of each attempt to need no rounding
 
 
@@ -44,10 +48,10 @@ def _image(context: RecipeContext, matrix: str, residual: Fraction) -> NDArray[A
     direction = _outside(context, a, matrix)
     part = to_float("residual", residual)
     if part == 1:
-        return np.array([Fraction(v) for v in direction.tolist()], object)
+        return np.array(direction, object)
     length = math.sqrt(math.fsum(float(v) * float(v) for v in image))
     scale = length * part / math.sqrt((1 - part) * (1 + part))
-    return np.array([v + Fraction(scale * d) for v, d in zip(image, direction.tolist(), strict=True)], object)
+    return np.array([v + Fraction(scale) * d for v, d in zip(image, direction, strict=True)], object)
 
 
 def _exact_image(context: RecipeContext, a: NDArray[np.float64]) -> NDArray[Any]:
@@ -85,24 +89,41 @@ def _held(fmt: NumberFormat, x: Fraction) -> bool:
     return round_exact(fmt, x) == x
 
 
-def _outside(context: RecipeContext, a: NDArray[np.float64], matrix: str) -> NDArray[np.float64]:
-    """Return a random unit vector orthogonal to the columns of A, to rounding in float64."""
-    from harness.recipes.orthogonal import norm, ordered_sum, orthogonalised
+def _outside(context: RecipeContext, a: NDArray[np.float64], matrix: str) -> list[Fraction]:
+    """Return a random unit vector orthogonal to the columns of A, to 60 digits.
 
+    Float64 would leave a part of size u in the range of A, which x multiplies by κ.
+    """
     rows, columns = a.shape
     if rows <= columns:
         raise InputError(
             f"{matrix!r} has {rows} rows and {columns} columns, and b no room outside its range",
-            "write residual: 0, or more rows than columns",
+            "write residual: 0, or a matrix with more rows than columns",
         )
-    scale = math.ldexp(1.0, -math.frexp(float(abs(a).max()))[1])
-    q, _ = orthogonalised(a * scale)
-    z = context.stream.normal(rows)
-    for _ in range(2):
+    with localcontext(_DIGITS):
+        basis: list[list[Decimal]] = []
         for j in range(columns):
-            z = z - ordered_sum(q[:, j] * z) * q[:, j]
-    unit: NDArray[np.float64] = z / norm(z)
-    return unit
+            column = [Decimal(v) for v in a[:, j].tolist()]
+            before = _length(column)
+            rest = _without(basis, column)
+            length = _length(rest)
+            if length > before * _DEPENDENT:
+                basis.append([v / length for v in rest])
+        z = _without(basis, [Decimal(v) for v in context.stream.normal(rows).tolist()])
+        length = _length(z)
+        return [Fraction(v / length) for v in z]
+
+
+def _without(basis: list[list[Decimal]], v: list[Decimal]) -> list[Decimal]:
+    """Return a vector less its projections on orthonormal ones, one after the other."""
+    for q in basis:
+        part = sum(map(mul, q, v), Decimal(0))
+        v = [x - part * y for x, y in zip(v, q, strict=True)]
+    return v
+
+
+def _length(v: list[Decimal]) -> Decimal:
+    return sum(map(mul, v, v), Decimal(0)).sqrt()
 
 
 register_recipe(

@@ -87,8 +87,9 @@ def _rounded(fmt: NumberFormat, made: NDArray[Any]) -> tuple[NDArray[np.float64]
         change = np.where(np.isfinite(rounded), change, np.inf)
         return rounded, float(np.max(change, where=known, initial=0.0))
     rounded = round_objects(fmt, made)
-    pairs = zip(made.reshape(-1), rounded.reshape(-1).tolist(), strict=True)
-    return rounded, max((_relative_change(exact, value) for exact, value in pairs), default=0.0)
+    exact = made.reshape(-1).tolist()
+    different = {id(x): (x, y) for x, y in zip(exact, rounded.reshape(-1).tolist(), strict=True)}
+    return rounded, max((_relative_change(x, y) for x, y in different.values()), default=0.0)
 
 
 def _relative_change(exact: Any, rounded: float) -> float:
