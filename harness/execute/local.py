@@ -69,7 +69,6 @@ def execute(
             start = time.monotonic()
             if to_run:
                 progress.begin("accuracy", to_run)
-                estimate.begin("accuracy")
                 AccuracyPhase(session, groups).run()
                 journal.sync()
             seconds["accuracy"] = time.monotonic() - start
@@ -81,7 +80,6 @@ def execute(
             estimate.expect("timing", to_time)
             if to_time:
                 progress.begin("timing", to_time)
-                estimate.begin("timing")
                 timing.run()
                 journal.sync()
             seconds["timing"] = time.monotonic() - start

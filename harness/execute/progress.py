@@ -102,17 +102,22 @@ class Bar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
 
         self._every_s = every_s
         self._clock = clock
         self._drawn_at = -float("inf")
         self._left = ""
         self._bars = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("[dim]{task.fields[cell]}", markup=True),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[left]}", table_column=Column(no_wrap=True)),
+            TextColumn(
+                "[dim]{task.fields[cell]}",
+                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1, min_width=0),
+            ),
+            expand=True,
             console=console or Console(stderr=True),
             auto_refresh=False,
             transient=True,
@@ -188,15 +193,12 @@ class Estimate:
         """Correct how many cells a phase has."""
         self._left[phase] = cells
 
-    def begin(self, phase: str) -> None:
-        """Start the clock of a phase."""
-        self._began[phase] = self._clock()
-
     def count(self, phase: str) -> None:
-        """Count one cell of a phase as done."""
+        """Count one cell of a phase as done; the clock starts at the first, when all children work."""
+        now = self._clock()
         self._left[phase] -= 1
         self._done[phase] += 1
-        self._took[phase] = self._clock() - self._began[phase]
+        self._took[phase] = now - self._began.setdefault(phase, now)
 
     def remaining_s(self) -> float:
         """Return the seconds that are left, of both phases."""
@@ -204,7 +206,7 @@ class Estimate:
 
     def _pace(self, phase: str) -> float:
         done = self._done[phase]
-        return self._took[phase] / done if done >= _ENOUGH else self._guess[phase]
+        return self._took[phase] / (done - 1) if done > _ENOUGH else self._guess[phase]
 
 
 _JUDGING_S: Final = 0.01
