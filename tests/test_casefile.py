@@ -405,7 +405,6 @@ AXES = [
     ("{n: {values: []}}", 5, 20, "axis 'n' is empty"),
     ("{n: 4}", 5, 11, "axes.n is 4"),
     ("{n: {values: [4], quick: [8]}}", 5, 33, "quick value 8 is none of the values"),
-    ("{n: {values: [4], quick: []}}", 5, 32, "quick of axis 'n' is empty"),
     ("{n: {values: [4], full: [4]}}", 5, 32, "4 stands twice on axis 'n'"),
     ("{n: [4, 4.0]}", 5, 15, "4 stands twice on axis 'n'"),
     ("{n: [4, x]}", 5, 11, "axis 'n' mixes numbers and texts"),
@@ -571,6 +570,15 @@ def test_zipped_axes_of_unequal_length(problems: Problems) -> None:
     ((line, column, message, _),) = problems(text + "zip: [[n, m]]\n")
     assert (line, column) == (7, 11)
     assert message == "zipped axes differ in length: 'n' has 2 values, 'm' 1"
+
+
+def test_zipped_axes_may_repeat_values_but_no_point(problems: Problems) -> None:
+    text = PLAIN.replace("{n: [4, 8]}", "{n: [4, 4], m: [1, 2]}").replace("[$n]", "[$n, $m]")
+    assert problems(text + "zip: [[n, m]]\n") == []
+    ((line, column, message, _),) = problems(text)
+    assert (line, column, message) == (5, 15, "4 stands twice on axis 'n'")
+    ((line, column, message, _),) = problems(text.replace("[1, 2]", "[1, 1]") + "zip: [[n, m]]\n")
+    assert (line, column, message) == (7, 7, "the point n = 4, m = 1 stands twice on zipped axes")
 
 
 def test_too_many_cells_are_refused_without_making_them(problems: Problems) -> None:

@@ -49,8 +49,6 @@ def _axis(exam: Examination, name: str, form: AxisModel, dtypes: Sequence[str]) 
         exam.error((*path, kind), f"axis {name!r} is empty", "give it at least one value, or leave it out")
     values = _distinct(exam, name, {kind: ordinary, "full": form.full or []})
     quick = form.quick if form.quick is not None else ordinary
-    if form.quick is not None and not form.quick:
-        exam.error((*path, "quick"), f"quick of axis {name!r} is empty", "leave quick out to run every value")
     for i, value in enumerate(form.quick or ()):
         if value not in ordinary:
             hint = f"allowed: {', '.join(map(format_written, ordinary))}"
@@ -67,6 +65,7 @@ def _axis(exam: Examination, name: str, form: AxisModel, dtypes: Sequence[str]) 
 def _distinct(exam: Examination, name: str, given: Mapping[str, Sequence[Written]]) -> list[Written]:
     values: list[Written] = []
     kinds: set[str] = set()
+    repeats = any(name in group for group in exam.draft.zip)  # only whole points must differ then
     for key, some in given.items():
         for i, value in enumerate(some):
             kinds.add(kind_of(value))
@@ -74,7 +73,7 @@ def _distinct(exam: Examination, name: str, given: Mapping[str, Sequence[Written
                 exam.error(("axes", name, key, i), "an axis cannot hold .nan: it equals nothing")
             elif isinstance(value, str) and any(c in value for c in ",="):
                 exam.error(("axes", name, key, i), f"{value!r} holds ',' or '=', which part a cell's id")
-            elif value in values:
+            elif value in values and not (repeats and key != "full"):
                 exam.error(("axes", name, key, i), f"{shown(value)} stands twice on axis {name!r}")
             values.append(value)
     if len(kinds) > 1:
@@ -112,11 +111,23 @@ def zipped(exam: Examination) -> tuple[tuple[str, ...], ...]:
                 exam.error(("zip", i, j), f"axis {name!r} is zipped twice")
             seen[name] = i
         if sound:
-            sound = _same_lengths(exam, i, [by_name[name] for name in group])
+            together = [by_name[name] for name in group]
+            sound = _same_lengths(exam, i, together) and _distinct_points(exam, i, together)
         if sound:
             groups.append(tuple(group))
         exam.whole = exam.whole and sound
     return tuple(groups)
+
+
+def _distinct_points(exam: Examination, i: int, group: Sequence[Axis]) -> bool:
+    seen = set()
+    for point in zip(*(axis.values for axis in group), strict=True):
+        if point in seen:
+            where = ", ".join(f"{a.name} = {format_written(v)}" for a, v in zip(group, point, strict=True))
+            exam.error(("zip", i), f"the point {where} stands twice on zipped axes")
+            return False
+        seen.add(point)
+    return True
 
 
 def _same_lengths(exam: Examination, i: int, group: Sequence[Axis]) -> bool:

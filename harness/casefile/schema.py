@@ -116,7 +116,7 @@ class AxisModel(_ShortForm):
         json_schema_extra={"enum": list(UNITS)},
     )
     quick: list[Scalar] | None = Field(
-        None, description="Those of the values that `--quick` runs; left out: all of them."
+        None, description="Those of the values that `--quick` runs; left out: all of them; `[]`: none."
     )
     full: list[Scalar] | None = Field(None, description="Values that `--full` adds.")
 
