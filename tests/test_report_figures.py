@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from harness.formats import DTYPES
 from harness.report.view.axes import AxisUnit, numeric_axes
 from harness.report.view.chart import Figure, Guide, LegendKey, Panel, Point, Series, Style, Styles
 from harness.report.view.curves import bound_curve, digit_figures
 from harness.report.view.header import CaseInfo, case_info
 from harness.report.view.laws import law_figures, law_line
 from harness.report.view.scales import LinearScale, LogScale, choose_scale
-from harness.report.view.speed import half_width, peak_labels, peaks_of, speed_figures
+from harness.report.view.speed import half_width, peak_labels, peaks_of, share_scale, speed_figures
 from harness.report.view.svg import CHARACTER, legend_svg, panel_svg, placed_ticks
 from tests.synthetic_run import (
     LEAST_SQUARES,
@@ -68,6 +69,13 @@ def test_numeric_axes_are_those_with_several_numbers() -> None:
         {"axis.n": 64.0, "axis.kind": "b", "axis.one": 1, "axis.mixed": "inf"},
     ]
     assert numeric_axes(rows) == {"n": (8.0, 64.0)}
+
+
+def test_axes_that_move_together_are_one() -> None:
+    rows = [{"axis.m": m, "axis.k": k, "axis.n": n} for m, k, n in ((1, 1, 9), (2, 1, 8), (2, 3, 7))]
+    assert list(numeric_axes(rows, [("m", "n")])) == ["k", "n"]
+    assert list(numeric_axes(rows, [("m", "k", "n")])) == ["n"]
+    assert list(numeric_axes(rows, [("absent", "other")])) == ["m", "k", "n"]
 
 
 def test_a_figure_for_each_numeric_axis_and_a_panel_for_each_dtype() -> None:
@@ -202,6 +210,8 @@ def test_a_law_outside_the_panel_is_empty() -> None:
 def test_laws_need_a_span_of_conditions() -> None:
     rows = [result(n, condition=c, norm_rel_error=1e-6) for n, c in enumerate((1.0, 2.0, 3.0, 4.0, 99.0))]
     assert law_figures(rows, PLAIN, styles(rows), "k") == []
+    elsewhere = [result(n, condition=10.0**n, norm_rel_error=1e-6, dtype=d) for n, d in enumerate(DTYPES)]
+    assert law_figures(elsewhere, PLAIN, styles(elsewhere), "k") == []
     rows[-1]["condition"] = 101.0
     (figure,) = law_figures(rows, PLAIN, styles(rows), "k")
     assert [g.label for g in figure.panels[0].guides] == ["κu"]
@@ -230,18 +240,25 @@ def test_speed_is_drawn_with_its_interval_peak_and_share() -> None:
     assert point.y == row["gflops"]
     assert point.low == pytest.approx(row["flops"] / row["time_ci_high_s"] / 1e9, rel=1e-12)
     assert point.high == pytest.approx(row["flops"] / row["time_ci_low_s"] / 1e9, rel=1e-12)
-    assert [g.label for g in panel.guides] == ["peak 84.0"]
+    assert panel.note == "peak 84.0"
     assert panel.guides[0].points[0][1] == pytest.approx(84.0, rel=1e-12)
     assert all(0 <= p.y <= 100 for s in share.panels[0].series for p in s.points if p)
 
 
 def test_peaks_that_differ_have_lines_of_their_own() -> None:
-    assert peak_labels({"numpy": 41.0, "torch-cpu": 40.0}) == [("peak 41.0", 41.0)]
+    assert peak_labels({"numpy": 41.0, "torch-cpu": 40.0}) == [("41.0", 41.0)]
     assert peak_labels({"numpy": 2.0, "torch-cpu": 40.0}) == [
-        ("peak 40.0 (torch-cpu)", 40.0),
-        ("peak 2.00 (numpy)", 2.0),
+        ("40.0 torch-cpu", 40.0),
+        ("2.00 numpy", 2.0),
     ]
     assert peaks_of([{"backend": "b", "gflops": 20.0, "peak_fraction": 0.5}, {"backend": "b"}]) == {"b": 40.0}
+
+
+def test_a_share_far_beyond_the_peak_does_not_flatten_the_others() -> None:
+    assert share_scale([{"peak_fraction": 0.5}]) == LinearScale(0.0, 100.0)
+    assert share_scale([{"peak_fraction": 1.1}]).place(110.0) == pytest.approx(1, rel=1e-12)
+    assert share_scale([{"peak_fraction": 0.1}, {"peak_fraction": 125.0}]).kind == "logarithmic"
+    assert share_scale([]).kind == "linear"
 
 
 def test_time_is_drawn_where_no_work_is_known() -> None:

@@ -171,7 +171,7 @@ def test_no_decades_hold_what_is_not_positive(low: float, high: float) -> None:
     [
         (8, "8"),
         (1024, "1024"),
-        (65536, "65,536"),
+        (65536, "65536"),
         (0.99, "0.99"),
         (1e-8, "1e-8"),
         (1.5e-8, "1.5e-8"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from harness.gate import ExitCode, exit_code_of_run
 from harness.report.view.summary import (
     Counts,
     count,
@@ -86,7 +87,21 @@ def test_a_failed_fact_fails_the_run_and_a_warning_fact_does_not() -> None:
     assert summarise([cell("f/b/d")], [failed]).state == "fail"
     assert summarise([cell("f/b/d")], [failed]).rest == "1 of 1 fact failed."
     assert summarise([cell("f/b/d")], [{**failed, "severity": "warn"}]).state == "warn"
-    assert summarise([cell("f/b/d")], [{**failed, "verdict": "inconclusive"}]).state == "inconclusive"
+    unsure = {**failed, "verdict": "inconclusive"}
+    assert summarise([cell("f/b/d")], [unsure]).state == "inconclusive"
+    assert summarise([cell("f/b/d")], [{**unsure, "severity": "warn"}]).state == "warn"
+    assert summarise([cell("f/b/d")], [failed, unsure, unsure]).rest == (
+        "1 of 3 facts failed and 2 of 3 facts could not be judged."
+    )
+
+
+@pytest.mark.parametrize("verdict", ["pass", "fail", "inconclusive", "skip"])
+@pytest.mark.parametrize("severity", ["fail", "warn"])
+def test_the_state_agrees_with_the_exit_code(verdict: str, severity: str) -> None:
+    rows = [cell("f/b/d"), cell("f/b/e", verdict, severity=severity)]
+    bad = {ExitCode.FAILED: "fail", ExitCode.COULD_NOT_MEASURE: "inconclusive"}
+    state = summarise(rows, []).state
+    assert bad.get(exit_code_of_run(rows)) == (state if state in bad.values() else None)
 
 
 def test_an_interrupted_run_has_no_verdict_yet() -> None:

@@ -59,7 +59,8 @@ def test_a_table_of_no_rows_has_no_columns() -> None:
     ("value", "column", "text", "exact"),
     [
         (0.1234567890123456, Column("x", "x", display="scientific"), "0.123", "0.1234567890123456"),
-        (0.5, Column("x", "x", display="fixed"), "0.50", "0.5"),
+        (0.5, Column("x", "x", display="fixed"), "0.50", ""),
+        (0.125, Column("x", "x", display="fixed"), "0.12", "0.125"),
         (1024, Column("x", "x", display="integer"), "1,024", ""),
         (1.5e-6, Column("x", "x", display="seconds"), "1.50 µs", "1.5e-06"),
         (0.9999, Column("x", "x", display="percent"), "99.9 %", "0.9999"),

@@ -101,6 +101,7 @@ def page(run: Run) -> str:
     environment.filters |= {
         "number": text.number,
         "exact": text.exact,
+        "prose": _prose,
         "words": text.outcome_words,
         "whole": text.whole,
         "counted": text.counted,
@@ -264,6 +265,13 @@ def _row(row: Row, columns: Sequence[Column], anchor: str) -> str:
         full = f" title={_attribute(value.exact)}" if value.exact else ""
         cells.append(f"<td{kind}{full}>{escape(value.text)}")
     return "".join(cells)
+
+
+def _prose(value: str) -> Markup:
+    """Return text of a case, what stands between backticks as code."""
+    parts = re.split(r"`([^`]+)`", value)
+    shown = [escape(p) if n % 2 == 0 else f"<code>{escape(p)}</code>" for n, p in enumerate(parts)]
+    return Markup("".join(shown))  # noqa: S704 - escaped in its parts
 
 
 def _attribute(value: str) -> str:

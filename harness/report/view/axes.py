@@ -68,8 +68,11 @@ class Along:
         return self.unit.say(value)
 
 
-def numeric_axes(rows: Sequence[Row]) -> dict[str, tuple[float, ...]]:
-    """Return the axes along which these rows differ in a number, with its values in order."""
+def numeric_axes(rows: Sequence[Row], zipped: Sequence[Sequence[str]] = ()) -> dict[str, tuple[float, ...]]:
+    """Return the axes along which these rows differ in a number, with its values in order.
+
+    Of axes that move together (`zipped`) the first whose values all differ stands for the others.
+    """
     values: dict[str, set[float]] = {}
     texts: set[str] = set()
     for row in rows:
@@ -79,4 +82,11 @@ def numeric_axes(rows: Sequence[Row]) -> dict[str, tuple[float, ...]]:
                 texts.add(name)
             else:
                 values.setdefault(name, set()).add(number)
-    return {n: tuple(sorted(v)) for n, v in values.items() if n not in texts and len(v) > 1}
+    found = {n: tuple(sorted(v)) for n, v in values.items() if n not in texts and len(v) > 1}
+    for together in zipped:
+        among = [name for name in together if name in found]
+        kept = max(among, key=lambda n: len(found[n]), default="")
+        for name in among:
+            if name != kept:
+                del found[name]
+    return found

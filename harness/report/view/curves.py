@@ -60,7 +60,7 @@ def digit_figures(rows: Sequence[Row], case: CaseInfo, styles: Styles, key: str)
     for result, group in grouped(judged, lambda r: result_name(r, several)).items():
         if not any(digits_left(r) is not None for r in group):
             continue
-        axes = numeric_axes(group)
+        axes = numeric_axes(group, case.zipped)
         for name, values in axes.items():
             along = Along.axis(name, case.axis(name), values)
             others = [a for a in axes if a != name]

@@ -29,6 +29,8 @@ class CaseInfo:
     bound_formula: str
     bound_source: str
     axes: Mapping[str, AxisUnit] = field(default_factory=dict)
+    zipped: tuple[tuple[str, ...], ...] = ()
+    """Axes that move together."""
 
     def axis(self, name: str) -> AxisUnit:
         """Return the unit of an axis."""
@@ -91,6 +93,7 @@ def case_info(case: Case, operation: Any) -> CaseInfo:
         operation=case.operation,
         operation_title=exact(known.get("title")) or case.operation,
         axes={a.name: AxisUnit(a.unit, a.kind) for a in case.axes},
+        zipped=case.zipped,
         **texts,
     )
 

@@ -33,17 +33,21 @@ _NAMES: Final = {1: "κu", 2: "κ²u"}
 
 
 def law_figures(rows: Sequence[Row], case: CaseInfo, styles: Styles, key: str) -> list[Figure]:
-    """Return a figure for each output whose certified condition number spans two decades or more."""
+    """Return a figure for each output, of the dtypes whose certified κ spans two decades or more."""
     judged = [r for r in rows if not is_skipped(r) and text_of(r, "outcome")]
     several = has_several_outputs(judged)
     figures: list[Figure] = []
     for result, group in grouped(judged, lambda r: result_name(r, several)).items():
-        placed = [r for r in group if (number_of(r, "condition") or 0) > 0 and error_of(r) is not None]
-        conditions = {number_of(r, "condition") or 1.0 for r in placed}
-        if len(conditions) < _LEAST_POINTS or max(conditions) / min(conditions) < _LEAST_SPAN:
-            continue
-        figures.append(_figure(group, case, styles, result, f"{key}-{len(figures)}"))
+        dtypes = grouped(group, lambda r: text_of(r, "dtype"))
+        swept = [r for rows_of_dtype in dtypes.values() if _is_sweep(rows_of_dtype) for r in rows_of_dtype]
+        if swept:
+            figures.append(_figure(swept, case, styles, result, f"{key}-{len(figures)}"))
     return figures
+
+
+def _is_sweep(rows: Sequence[Row]) -> bool:
+    conditions = {k for r in rows if (k := number_of(r, "condition") or 0.0) > 0 and error_of(r) is not None}
+    return len(conditions) >= _LEAST_POINTS and max(conditions) / min(conditions) >= _LEAST_SPAN
 
 
 def error_of(row: Row) -> float | None:

@@ -43,6 +43,13 @@ class Field:
     failed: int = 0
     """Cells of it whose verdict is fail."""
     outcome: str = ""
+    skipped: bool = False
+    """Whether `detail` is the reason of a skip: a word, a colon, a sentence."""
+
+    @property
+    def brief(self) -> str:
+        """The detail where room is short: of the reason of a skip, its word."""
+        return self.detail.partition(":")[0] if self.skipped else self.detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,9 @@ def field_of(rows: Sequence[Row], holds: float | None) -> Field:
     ran = [r for r in rows if not is_skipped(r)]
     if not ran:
         reasons = list(dict.fromkeys(text_of(r, "reason") for r in rows))
-        return Field("missing", MISSING, shortened("; ".join(reasons), 200) or "not in this run")
+        return Field(
+            "missing", MISSING, shortened("; ".join(reasons), 200) or "not in this run", skipped=True
+        )
     failed = len({text_of(r, "cell") for r in ran if text_of(r, "verdict") == "fail" and not warns(r)})
     judged = [r for r in ran if text_of(r, "outcome")]
     if not judged:

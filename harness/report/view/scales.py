@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, Protocol
 
-from harness.report.view.text import significant, whole
+from harness.report.view.text import significant
 
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 _ZERO_ROOM: Final = 0.12
@@ -67,9 +67,9 @@ def tick_label(value: float, step: float) -> str:
 
 
 def short_number(value: float) -> str:
-    """Return a number in the fewest signs that name it to three digits: `1000`, `65,536`, `1e-8`."""
+    """Return a number in the fewest signs that name it to three digits: `65536`, `0.99`, `1e-8`."""
     if value == int(value) and abs(value) < 1e6:
-        return whole(value) if abs(value) >= 10_000 else str(int(value))
+        return str(int(value))
     text = significant(value)
     mantissa, sign, exponent = text.partition("e")
     if "." in mantissa:

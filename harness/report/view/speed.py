@@ -17,6 +17,7 @@ from harness.report.view.text import seconds, significant
 WORK: Final = "flops"
 INTERVAL: Final = "interval"
 """Column of the speed table: half the width of the interval."""
+_FAR: Final = 200.0
 _ROOM: Final = 2.0
 """Factor left free above and below on a logarithmic scale."""
 
@@ -54,7 +55,7 @@ def speed_figures(rows: Sequence[Row], case: CaseInfo, styles: Styles, key: str)
     """
     # Several outputs of one cell have one time.
     timed = list({text_of(r, "cell"): r for r in rows if is_timed(r)}.values())
-    axes = numeric_axes(timed)
+    axes = numeric_axes(timed, case.zipped)
     if len(axes) == 1:
         ((name, values),) = axes.items()
         along = Along.axis(name, case.axis(name), values)
@@ -74,16 +75,24 @@ def _figure(rows: Sequence[Row], quantity: _Quantity, along: Along, styles: Styl
     peaks = {d: peaks_of(group) if quantity is _SPEED else {} for d, group in by_dtype.items()}
     numbers = [v for r in rows if (v := quantity.value(r)) is not None and v > 0]
     numbers += [peak for found in peaks.values() for peak in found.values()]
-    if quantity is _SHARE:
-        y: Scale = LinearScale(0.0, max(100.0, *numbers))
-    else:
-        y = LogScale(min(numbers) / _ROOM, max(numbers) * _ROOM)
+    shared = LogScale(min(numbers) / _ROOM, max(numbers) * _ROOM)
     panels = tuple(
-        _panel(by_dtype[d], d, quantity, along, styles, y, peaks[d]) for d in by_precision(by_dtype)
-    )
+        _panel(
+            by_dtype[d], d, quantity, along, styles,
+            share_scale(by_dtype[d]) if quantity is _SHARE else shared, peaks[d],
+        )
+        for d in by_precision(by_dtype)
+    )  # fmt: skip
     legend = legend_of(panels, styles, [("limit", "measured peak of this machine")])
     title = f"{quantity.y_title} against {along.title}"
     return Figure(key, title, f"{quantity.caption}, against {along.title}.", panels, legend)
+
+
+def share_scale(rows: Sequence[Row]) -> Scale:
+    """Return the scale of a share of the peak, %: to 100, or logarithmic where it goes far beyond."""
+    shares = [s for r in rows if (s := _percent_of_peak(r))]
+    top = max(shares, default=0.0)
+    return LinearScale(0.0, max(100.0, top)) if top <= _FAR else LogScale(min(shares) / _ROOM, top * _ROOM)
 
 
 def peaks_of(rows: Sequence[Row]) -> dict[str, float]:
@@ -116,13 +125,14 @@ def _panel(
             ends = dict.fromkeys((kept[0], kept[-1]))
             said = ", ".join(f"{quantity.shown(p.y)} at {along.say(p.x)}" for p in ends)
             spoken.append(f"{name}: {said}.")
-    guides = []
-    for label, peak in peak_labels(peaks):
-        guides.append(Guide("limit", ((along.values[0], peak), (along.values[-1], peak)), label))
-        spoken.append(f"Measured {label} GFLOP/s.")
+    labels = peak_labels(peaks)
+    guides = [Guide("limit", ((along.values[0], peak), (along.values[-1], peak))) for _, peak in labels]
+    note = f"peak {', '.join(label for label, _ in labels)}" if labels else ""
+    if note:
+        spoken.append(f"Measured {note} GFLOP/s.")
     return Panel(
         title=dtype,
-        note="",
+        note=note,
         x=along.scale,
         y=y,
         x_values=along.values if along.column != WORK else (),
@@ -137,7 +147,7 @@ def _panel(
 
 
 def peak_labels(peaks: dict[str, float]) -> list[tuple[str, float]]:
-    """Return one line for each peak that differs by more than a tenth, labelled with its backends."""
+    """Return (label, peak) for each peak that differs by more than a tenth; several name their backends."""
     lines: list[tuple[list[str], float]] = []
     for backend, peak in sorted(peaks.items(), key=lambda item: -item[1]):
         if lines and peak > 0.9 * lines[-1][1]:
@@ -146,8 +156,7 @@ def peak_labels(peaks: dict[str, float]) -> list[tuple[str, float]]:
             lines.append(([backend], peak))
     several = len(lines) > 1
     return [
-        (f"peak {significant(peak)}" + (f" ({', '.join(backends)})" if several else ""), peak)
-        for backends, peak in lines
+        (significant(peak) + (f" {', '.join(backends)}" if several else ""), peak) for backends, peak in lines
     ]
 
 
@@ -201,7 +210,7 @@ _SPEED: Final = _Quantity(
 _SHARE: Final = _Quantity(
     "share",
     "% of peak",
-    "Share of this machine's measured peak in the same dtype",
+    "Share of the measured peak of the same dtype (above 100 % where a formulation computes in another)",
     _percent_of_peak,
     _percent_ends,
     lambda v: f"{v:.1f} % of peak",

@@ -103,18 +103,17 @@ def summarise(rows: Sequence[Row], facts: Sequence[Mapping[str, Any]], *, finish
     bad_facts = tuple(f for f in facts if text_of(f, "verdict") in ("fail", "inconclusive"))
     bad = sorted((r for r in rows if text_of(r, "verdict") in ("fail", "inconclusive")), key=_badness)
     fixed = tuple(r for r in rows if text_of(r, "verdict") == "pass" and FIXED in text_of(r, "reason"))
-    failed_facts = [f for f in bad_facts if text_of(f, "verdict") == "fail" and not warns(f)]
-    open_facts = any(text_of(f, "verdict") == "inconclusive" for f in bad_facts)
-    if counts.failed or failed_facts:
+    binding = {text_of(item, "verdict") for item in (*bad, *bad_facts) if not warns(item)}
+    if "fail" in binding:
         state = "fail"
-    elif counts.inconclusive or open_facts or not counts.judged:
+    elif binding or not counts.judged:
         state = "inconclusive"
     else:
-        state = "warn" if counts.warnings or bad_facts else "pass"
-    failures = [r for r in bad if text_of(r, "verdict") == "fail" and not warns(r)]
+        state = "warn" if bad or bad_facts else "pass"
+    failures = [r for r in bad if _failed(r) and not warns(r)]
     return Summary(
         headline=headline_of(counts, failures),
-        rest=rest_of(counts, len(failed_facts), len(facts), len(fixed)),
+        rest=rest_of(counts, bad_facts, len(facts), len(fixed)),
         state=state,
         counts=counts,
         worst=stories(bad),
@@ -134,6 +133,10 @@ def stories(bad: Iterable[Row]) -> tuple[Story, ...]:
         ),
     )
     return tuple(Story(rows[0], tuple(rows[1:])) for rows in told.values())
+
+
+def _failed(row: Row) -> bool:
+    return text_of(row, "verdict") == "fail"
 
 
 def _is_timed(row: Row) -> bool:
@@ -175,11 +178,16 @@ def headline_of(counts: Counts, failures: Sequence[Row]) -> str:
     return "The one cell did not fail." if counts.judged == 1 else f"None of {counts.judged:,} cells failed."
 
 
-def rest_of(counts: Counts, failed_facts: int, facts: int, fixed: int) -> str:
+def rest_of(counts: Counts, bad_facts: Sequence[Row], facts: int, fixed: int) -> str:
     """Return what else there is to know, as one sentence; empty when there is nothing."""
-    parts = []
-    if failed_facts:
-        parts.append(f"{failed_facts:,} of {counted(facts, 'fact')} failed")
+    kinds = ["warned" if warns(f) and _failed(f) else text_of(f, "verdict") for f in bad_facts]
+    parts = [
+        f"{kinds.count(kind):,} of {counted(facts, 'fact')} {words}"
+        for kind, words in (
+            ("fail", "failed"), ("inconclusive", "could not be judged"), ("warned", "gave a warning"),
+        )
+        if kind in kinds
+    ]  # fmt: skip
     if counts.inconclusive:
         parts.append(f"{counted(counts.inconclusive, 'cell')} could not be judged")
     if counts.warnings:

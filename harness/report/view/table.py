@@ -13,7 +13,7 @@ from harness.report.view.text import exact, finite, number, plain, present
 SHARED: Final = frozenset(
     (
         "case", "operation", "topic", "guide", "profile", "mode", "output", "device", "backend", "dtype",
-        "compute_dtype", "seed", "timer",
+        "compute_dtype", "seed", "timer", "severity",
     )
 )  # fmt: skip
 """Columns that move above the table when all of its rows have the same value."""
@@ -83,11 +83,13 @@ def _ordered(rows: Iterable[Row]) -> list[str]:
 
 def column_of(name: str, known: Mapping[str, Column]) -> Column:
     """Return how a column is headed; one without a definition is headed by its name."""
+    if name in _DIGESTS:
+        return Column(name, known[name].title if name in known else name.replace("_", " "), display="digest")
     if name in known:
         return known[name]
     if name.startswith(AXIS_PREFIX):
         return Column(name, name.removeprefix(AXIS_PREFIX), display="axis")
-    display = "digest" if name in _DIGESTS else "integer" if name in _INTEGERS else ""
+    display = "integer" if name in _INTEGERS else ""
     return Column(name, name.replace("_", " "), display=display)
 
 
@@ -102,4 +104,4 @@ def shown(value: Any, column: Column) -> Shown:
     if isinstance(value, str | bool):
         return Shown(exact(value))
     text, full = number(value, column.display or "scientific"), exact(value)
-    return Shown(text, "" if text.replace(",", "") == full else full, numeric=True)
+    return Shown(text, "" if finite(text.replace(",", "")) == finite(value) else full, numeric=True)
