@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from harness.execute.child import MalformedReplyError
 from harness.execute.problems import Group, cost, worker_key
 from harness.execute.programs import WorkerKey
 from harness.execute.session import Session, needed, shortened
@@ -154,8 +155,7 @@ class AccuracyPhase:
         prefix = scratch.new_outputs(group.input_bytes)
 
         def reply(message: dict[str, Any]) -> bool:
-            if needed(message, "cell", str) != cell.id:
-                raise_wrong_cell(message, cell)
+            check_cell(message, cell)
             status = needed(message, "status", str)
             about: dict[str, Any] = {k: message[k] for k in _REMARKS if k in message}
             if task.first_death is not None:
@@ -223,8 +223,7 @@ class AccuracyPhase:
         }
 
         def reply(message: dict[str, Any]) -> bool:
-            if needed(message, "cell", str) != cell.id:
-                raise_wrong_cell(message, cell)
+            check_cell(message, cell)
             failed = message.get("status") == "error"
             more = (
                 {"error": needed(message, "error", str)}
@@ -286,11 +285,11 @@ def kernel_request(group: Group, cell: Cell) -> dict[str, Any]:
     }
 
 
-def raise_wrong_cell(message: Mapping[str, Any], cell: Cell) -> None:
+def check_cell(message: Mapping[str, Any], cell: Cell) -> None:
     """Raise MalformedReplyError for a reply about another cell than the one asked."""
-    from harness.execute.child import MalformedReplyError
-
-    raise MalformedReplyError(f"{message.get('cell')!r} instead of {cell.id!r}")
+    name = needed(message, "cell", str)
+    if name != cell.id:
+        raise MalformedReplyError(f"{name!r} instead of {cell.id!r}")
 
 
 def _large_first(group: Group) -> int:

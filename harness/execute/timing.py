@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from harness.execute.accuracy import KEPT_SHARE, kernel_request
+from harness.execute.child import MalformedReplyError
 from harness.execute.problems import Group, worker_key
 from harness.execute.programs import WorkerKey
 from harness.execute.session import Session, needed, shortened
@@ -60,11 +61,6 @@ class TimingPhase:
         """How many cells there are to time."""
         return len(self._group)
 
-    @property
-    def budgets_s(self) -> float:
-        """What the cases allow for them."""
-        return sum(_budget_s(cell) for cells in self._cells.values() for cell in cells)
-
     def run(self) -> None:
         """Time all cells; every one of them is in the journal afterwards."""
         for key, cells in sorted(self._cells.items()):
@@ -83,11 +79,11 @@ class TimingPhase:
         task, self._task = self._task, None
         return task
 
-    def _do(self, task: Task, over: list[bool], *, quiet: bool = True) -> None:
+    def _do(self, task: Task, over: list[bool]) -> None:
         """Let the worker do one task while everything else is still."""
         loop = self._session.loop
         self._task = task
-        loop.quiet = quiet
+        loop.quiet = True
         try:
             loop.run_until(lambda: bool(over))
         finally:
@@ -221,7 +217,7 @@ class TimingPhase:
                 return False
             name = needed(message, "cell", str)
             if name not in left:
-                raise_wrong_batch(name)
+                raise MalformedReplyError(f"{name!r}, which is not being timed")
             status = needed(message, "status", str)
             if status == "ok":
                 more: dict[str, Any] = {"timing": needed(message, "timing", dict)}
@@ -274,13 +270,6 @@ class TimingPhase:
 def has_output(record: Mapping[str, Any]) -> bool:
     """Return whether a cell's accuracy run gave an output, judged or not."""
     return record.get("seconds") is not None
-
-
-def raise_wrong_batch(name: str) -> None:
-    """Raise MalformedReplyError for a reply about a cell that is not being timed."""
-    from harness.execute.child import MalformedReplyError
-
-    raise MalformedReplyError(f"{name!r}, which is not being timed")
 
 
 def _budget_s(cell: Cell) -> float:
