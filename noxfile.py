@@ -30,8 +30,8 @@ def install(session: nox.Session, *packages: str) -> None:
 def install_to_run(session: nox.Session) -> None:
     """Install the harness with every backend, and what its tests need."""
     install(
-        session, "-e", ".[torch]", "pytest", "pytest-timeout", "pytest-xdist", "pytest-benchmark", "hypothesis",
-        "mpmath",
+        session, "-e", ".[torch]", "pytest", "pytest-timeout", "pytest-xdist", "pytest-benchmark",
+        "hypothesis", "mpmath",
     )  # fmt: skip
 
 
