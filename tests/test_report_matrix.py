@@ -26,7 +26,6 @@ def test_a_field_shows_the_worst_of_its_cells_in_decimal_digits() -> None:
     assert field.kind == "digits"
     assert field.text == "3.0"  # 10 bits · log₁₀2 = 3.01
     assert field.level == math.floor((1 - 10 / 24) * LEVELS)
-    assert field.detail == ""
 
 
 def test_the_worst_outcome_decides_and_the_rest_is_told() -> None:
@@ -48,6 +47,12 @@ def test_errors_above_the_bound_and_failures_are_said_in_words() -> None:
     assert field.detail == "1 of 2 cells above the bound"
     assert field.failed == 1
     assert spoken(field) == "2.4 digits left, 1 of 2 cells above the bound, 1 cell failed"
+
+
+def test_few_digits_within_the_bound_are_said_to_be() -> None:
+    assert field_of([result(2.0)], HOLDS).detail == "within the bound"
+    assert field_of([result(2.0, bound_ratio=None)], HOLDS).detail == ""
+    assert field_of([result(20.0)], HOLDS).detail == ""
 
 
 @pytest.mark.parametrize(

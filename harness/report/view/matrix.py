@@ -25,6 +25,8 @@ from harness.report.view.text import MISSING, counted, outcome_words, shortened
 
 LEVELS: Final = 7
 """Steps of the colour scale, from all digits left (0) to none (6)."""
+_ALARMING: Final = 4
+"""From this step on, a field says that so few digits are all that its bound promises."""
 
 Kind = Literal["digits", "broken", "missing"]
 
@@ -136,8 +138,15 @@ def field_of(rows: Sequence[Row], holds: float | None) -> Field:
         return Field("broken", outcome_words(outcome), detail, None, failed, outcome)
     if not good:
         return Field("missing", MISSING, "the exact result has no finite element", failed=failed)
-    above = f"{over} of {counted(len(judged), 'cell')} above the bound" if over else ""
-    return Field("digits", f"{min(good):.1f}", above, level, failed, "ok")
+    said = f"{over} of {counted(len(judged), 'cell')} above the bound" if over else ""
+    if level is not None and level >= _ALARMING and all(_is_within(r) for r in judged):
+        said = "within the bound"
+    return Field("digits", f"{min(good):.1f}", said, level, failed, "ok")
+
+
+def _is_within(row: Row) -> bool:
+    ratio = number_of(row, "bound_ratio")
+    return ratio is not None and ratio <= 1
 
 
 def _broken_detail(bad: int, cells: int, kept: float | None) -> str:

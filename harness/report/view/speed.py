@@ -18,6 +18,9 @@ WORK: Final = "flops"
 INTERVAL: Final = "interval"
 """Column of the speed table: half the width of the interval."""
 _FAR: Final = 200.0
+"""Shares above this, in %, need a logarithmic scale."""
+_NOTE: Final = 34
+"""Characters that fit beside the title of a panel."""
 _ROOM: Final = 2.0
 """Factor left free above and below on a logarithmic scale."""
 
@@ -128,6 +131,8 @@ def _panel(
     labels = peak_labels(peaks)
     guides = [Guide("limit", ((along.values[0], peak), (along.values[-1], peak))) for _, peak in labels]
     note = f"peak {', '.join(label for label, _ in labels)}" if labels else ""
+    if len(note) > _NOTE:
+        note = f"peaks {', '.join(significant(peak) for _, peak in labels)}"
     if note:
         spoken.append(f"Measured {note} GFLOP/s.")
     return Panel(

@@ -37,7 +37,7 @@ def panel_svg(panel: Panel, key: str) -> str:
         f'<svg class="panel" role="img" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         f'aria-label="{escape(panel.title)}" aria-describedby="{key}d">',
         f'<desc id="{key}d">{escape(panel.description)}</desc>',
-        f'<text class="pt" x="{LEFT}" y="15">{escape(panel.title)}</text>',
+        f'<text class="pt" x="4" y="15">{escape(panel.title)}</text>',
         f'<text class="pn" x="{WIDTH - RIGHT}" y="15">{escape(panel.note)}</text>',
         f'<rect class="bg" x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{PLOT}"/>',
         *_y_axis(panel),
