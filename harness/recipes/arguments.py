@@ -43,18 +43,18 @@ def check_arguments(
             found = f"argument {name!r} of recipe {recipe.name} is {_shown(value)}"
             errors.append(InputError(f"{found}; {error.message}", error.hint))
             continue
-        if argument.kind == "input" and earlier is not None and coerced not in earlier:
-            hint = did_you_mean(str(coerced), list(earlier))
-            errors.append(
-                InputError(
-                    f"recipe {recipe.name} takes {name!r} from an earlier input, not {coerced!r}", hint
-                )
-            )
+        if argument.kind == "input" and isinstance(coerced, str) and not _listed(coerced, earlier):
+            message = f"recipe {recipe.name} takes {name!r} from an earlier input, not {coerced!r}"
+            errors.append(InputError(message, did_you_mean(coerced, list(earlier or []))))
     for name, argument in recipe.arguments.items():
         if argument.required and name not in arguments:
             hint = f"{name}: {argument.description}"
             errors.append(InputError(f"recipe {recipe.name} needs the argument {name!r}", hint))
     return errors
+
+
+def _listed(name: str, earlier: Sequence[str] | None) -> bool:
+    return earlier is None or name in earlier
 
 
 def coerced_arguments(recipe: Recipe, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ _MARGIN_FLOAT64 = 256  # where U·diag(σ)·Vᵀ itself is computed in the forma
 def _conditioned(
     context: RecipeContext, condition: Fraction, shape: tuple[int, ...], mode: str
 ) -> NDArray[np.float64]:
-    """Return a matrix with ‖A‖₂ about 1 and 2-norm condition number near `condition`.
+    """Return a matrix with ‖A‖₂ about 1 and 2-norm condition number within a factor 4 of `condition`.
 
     1 gives exactly orthonormal columns (or rows) of entries 0 and ±2^−k.
     """
