@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from harness.timing.calibrate import GROWTH, MARGIN, calibrate
@@ -34,7 +36,7 @@ def test_a_steady_microsecond_gives_a_sub_block_just_beyond_the_target():
 
 def test_the_number_of_calls_never_grows_more_than_tenfold():
     _, asked = found(lambda i, calls: 1e-9 * calls)
-    grown = [later / earlier for earlier, later in zip(asked, asked[1:], strict=False)]
+    grown = [later / earlier for earlier, later in pairwise(asked)]
     assert max(grown) == GROWTH
     assert asked[-1] >= 300_000
 

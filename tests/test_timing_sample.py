@@ -1,5 +1,6 @@
 import gc
 import random
+from itertools import pairwise
 from statistics import median
 
 import pytest
@@ -159,7 +160,7 @@ def test_between_slots_is_called_outside_of_them():
     seen = []
     timed(world, {"a": 1e-3}, between_slots=lambda: seen.append(len(world.calls)))
     assert len(seen) == 20
-    assert {later - earlier for earlier, later in zip(seen, seen[1:], strict=False)} == {4}
+    assert {later - earlier for earlier, later in pairwise(seen)} == {4}
 
 
 def test_the_collector_is_off_while_sampling_and_on_afterwards():

@@ -33,7 +33,7 @@ def test_fewer_than_six_samples_have_no_interval_of_95_percent(n):
 
 @pytest.mark.parametrize("n", range(6, 15))
 def test_confidence_is_the_share_of_all_equally_likely_sign_patterns(n):
-    low, high, confidence = median_ranks(n)
+    low, _high, confidence = median_ranks(n)
     below = [sum(signs) for signs in product((0, 1), repeat=n)]
     # x(k) ≤ median ≤ x(n+1−k) fails only if fewer than k samples are on one side
     covered = sum(low <= b <= n - low for b in below)

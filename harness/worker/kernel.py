@@ -1,0 +1,96 @@
+"""A cell's formulation: from a request to a thunk, and from what it raises to a message."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from harness.errors import UserError
+from harness.formats import DTYPES, DType
+from harness.registry import OPERATIONS, Backend, find_formulation
+from harness.worker import fp_environment
+from harness.worker.inputs import StoredInputs
+
+
+class KernelError(Exception):
+    """What a formulation raised, as `Type: message`."""
+
+
+class Kernels:
+    """Builds thunks of one backend's formulations, from inputs in files."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._inputs = StoredInputs()
+        self._namespaces: dict[tuple[str, bool], Any] = {}
+
+    def thunk(self, request: Mapping[str, Any], *, checked: bool) -> Callable[[], Any]:
+        """Load the inputs of a cell, fresh copies each time, and build its thunk.
+
+        Raises
+        ------
+        KernelError
+            If building raises, or gives no thunk.
+        UserError
+            If there is no such formulation, or its inputs are not what the dtype is stored as.
+        """
+        operation, name = request["operation"], request["formulation"]
+        if request["dtype"] not in self.backend.capabilities:
+            raise UserError(f"{self.backend.name} does not hold {request['dtype']}")
+        found = find_formulation(operation, name, self.backend.name)
+        if operation not in OPERATIONS or found is None:
+            raise UserError(f"{self.backend.name} has no formulation {name!r} of {operation!r}")
+        dtype = DTYPES[request["dtype"]]
+        declared = OPERATIONS[operation]
+        arrays = [
+            self.backend.from_bits(self._inputs.load(request["inputs"][i], dtype.storage), dtype.storage)
+            for i in declared.inputs
+        ]
+        defaults = {n: p.default for n, p in declared.parameters.items() if p.default is not None}
+        parameters = {**defaults, **request.get("parameters", {})}
+        namespace = self.namespace(dtype, checked=checked)
+        thunk: Callable[[], Any] = guarded(lambda: found.build(namespace, *arrays, **parameters))
+        if not callable(thunk):
+            raise KernelError(f"TypeError: {operation}/{name} built {type(thunk).__name__}, not a thunk")
+        return thunk
+
+    def namespace(self, dtype: DType, *, checked: bool) -> Any:
+        """Return the backend's namespace of a dtype; there is one of each kind."""
+        key = dtype.name, checked
+        if key not in self._namespaces:
+            self._namespaces[key] = self.backend.namespace(dtype, checked=checked)
+        return self._namespaces[key]
+
+
+def guarded(call: Callable[[], Any]) -> Any:
+    """Call what belongs to a kernel; whatever it raises, `SystemExit` too, becomes a KernelError."""
+    try:
+        return call()
+    except BaseException as error:
+        raise KernelError(described(error)) from error
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """Return the reply to a request that gave no result; a fault of ours leaves its traceback in the log."""
+    if isinstance(error, KernelError):
+        return {"status": "raised", "error": str(error)}
+    if isinstance(error, UserError):
+        return {"status": "error", "error": str(error)}
+    traceback.print_exception(error)
+    return {"status": "error", "error": described(error)}
+
+
+def described(error: BaseException) -> str:
+    """Return an exception as `Type: message`."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def environment_left() -> dict[str, Any]:
+    """Return what a reply says of a changed floating-point environment, and set the default again."""
+    found = fp_environment.departure()
+    if found is None:
+        return {}
+    fp_environment.restore()
+    return {"fp_environment": f"changed: {found}", "replace": True}
