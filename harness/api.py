@@ -174,7 +174,7 @@ def measure(
     _check_required(require)
     _check_runnable(plan)
     accepted = None if baseline is None else _baseline(Path(baseline))
-    folder = _folder(out, resume)
+    folder = run_folder(out, resume=resume)
     opened = store.start(plan, folder, resume=resume)
     options = Options(programs=Programs(plugins=tuple(plugins)))
     if timeout_s is not None:
@@ -286,7 +286,14 @@ def load(run: PathLike = LATEST) -> Run:
     return store.load(run)
 
 
-def _folder(out: PathLike | None, resume: bool) -> Path:
+def run_folder(out: PathLike | None = None, *, resume: bool = False) -> Path:
+    """Return the folder of a run to be made: `out`, or a new one under `reports/`.
+
+    Raises
+    ------
+    UsageError
+        To resume, the folder must be named.
+    """
     from harness.store import default_folder
 
     if out is not None:

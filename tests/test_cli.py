@@ -292,7 +292,7 @@ def test_a_run_says_what_it_found_and_where_the_report_is(made: tuple[Path, str]
 def test_gate_accept_and_gate_again(made: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = made
     assert main(["gate", "--baseline", "b"]) == 4
-    assert "there is no comparable baseline" in capsys.readouterr().out
+    assert "gate has no comparable baseline: 0 results compared" in capsys.readouterr().out
     assert main(["gate", "--baseline", "b", "--accept"]) == 0
     assert "b: accepted 8 results" in capsys.readouterr().out
     assert main(["gate", "--baseline", "b"]) == 0

@@ -18,7 +18,7 @@ _SENTENCES: Final = {
     0: "passed",
     1: "failed",
     3: "could not judge",
-    4: "there is no comparable baseline",
+    4: "has no comparable baseline",
 }
 
 

@@ -79,6 +79,7 @@ def _frontiers(run: Run) -> Iterator[str]:
     """Yield where formulations break, by dtype: the first bad value of each axis; equal backends together."""
     from harness.report.view.frontier import frontier_tables
     from harness.report.view.header import cases_of
+    from harness.report.view.text import MISSING
 
     told = []
     for table in frontier_tables(run.fact_rows, cases_of(run)):
@@ -86,7 +87,7 @@ def _frontiers(run: Run) -> Iterator[str]:
         for line in table.lines:
             fields = zip(table.dtypes, line.fields, strict=True)
             breaking = ", ".join(
-                f"{d} {f.text}" for d, f in fields if f.text and not f.text.startswith("holds")
+                f"{d} {f.text}" for d, f in fields if f.text != MISSING and not f.text.startswith("holds")
             )
             if breaking:
                 alike.setdefault((line.formulation, breaking), []).append(line.backend)
