@@ -78,6 +78,7 @@ def _vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     metrics = {
         name: Metric(name, name, "1", "", "", None) for name in ("bound_ratio", "max_ulp", "condition")
     }
+    metrics["result_digest"] = Metric("result_digest", "", "", "", "", None, display="text")
     backends = {name: types.SimpleNamespace(name=name) for name in ("numpy", "torch-cpu")}
     known: list[tuple[Registry[Any], Mapping[str, Any]]] = [
         (registry.OPERATIONS, operations), (registry.FORMULATIONS, formulations),
@@ -365,6 +366,7 @@ ADDED = [
     ("expect: [{bounds: {max_ulps: {at_most: 1}}}]", 7, 20, "unknown metric 'max_ulps'", "did you mean 'max_ulp'?"),
     ("expect: [{bounds: {gflops: {at_least: 1}}}]", 7, 20, "gflops is not measured", None),
     ("expect: [{bounds: {max_ulp: {at_most: many}}}]", 7, 39, "expect[0].bounds.max_ulp.at_most is 'many'", "allowed: a number"),
+    ("expect: [{bounds: {result_digest: {at_most: 1}}}]", 7, 20, "unknown metric 'result_digest'", None),
     ("expect: [{output: y, outcome: ok}]", 7, 19, "unknown output of softmax 'y'", None),
     ("expect: [{where: {n: 4}}]", 7, 10, "the rule expects nothing", None),
     ("expect: [{outcome: ok, severity: error}]", 7, 34, "expect[0].severity is 'error'", "allowed: 'fail' or 'warn'"),

@@ -144,7 +144,7 @@ def _rule(exam: Examination, path: Steps, form: RuleModel) -> Rule:
 
 
 def _bound(exam: Examination, path: Steps, name: str, form: ConditionModel) -> Condition:
-    if exam.known(path, name, (*METRICS, *TIMED_COLUMNS), "metric", key=True):
+    if exam.known(path, name, _columns(), "metric", key=True):
         _measured(exam, path, name)
     return condition(form)
 
@@ -163,7 +163,7 @@ def facts(exam: Examination) -> tuple[FactSpec, ...]:
     """Return the facts."""
     made = []
     axes = {axis.name: axis for axis in exam.axes}
-    columns = (*METRICS, *TIMED_COLUMNS)
+    columns = _columns()
     for i, form in zip(exam.indices["facts"], exam.draft.facts, strict=True):
         path: Steps = ("facts", i)
         if exam.known((*path, "fit"), form.fit, columns, "metric"):
@@ -187,6 +187,11 @@ def facts(exam: Examination) -> tuple[FactSpec, ...]:
             )
         )
     return tuple(made)
+
+
+def _columns() -> tuple[str, ...]:
+    """Return the columns of results that can be compared."""
+    return (*(m.name for m in METRICS.values() if m.display != "text"), *TIMED_COLUMNS)
 
 
 def condition(form: ConditionModel) -> Condition:
