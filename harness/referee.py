@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from harness.reference.cache import ReferenceCache
     from harness.reference.elements import Reference
 
-KEPT_PROBLEMS = 8
-"""How many problems stay in memory; the next cell is nearly always of one of the last few."""
+KEPT_BYTES = 256 << 20
+"""Of problems that stay in memory; the next cell is nearly always of one of the last few."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,14 @@ class Prepared:
     data_error: float | None
     published: Mapping[str, tuple[tuple[Fraction, ...], int]]
 
+    @property
+    def bytes(self) -> int:
+        """What the arrays take in memory."""
+        arrays = [*self.exact.inputs.values(), *self.reference.quantities.values()]
+        for output in self.reference.outputs.values():
+            arrays += [output.kind, output.hi, output.lo, output.exponent, output.radius_log2]
+        return sum(int(getattr(array, "nbytes", 8)) for array in arrays)
+
 
 class Referee:
     """Prepares problems and scores outputs; keeps the last few problems in memory."""
@@ -64,6 +72,7 @@ class Referee:
         self._cache = cache
         self._scratch = scratch
         self._problems: OrderedDict[str, Prepared] = OrderedDict()
+        self._bytes = 0
 
     def prepare(self, problem: Problem) -> dict[str, Any]:
         """Make the inputs of a problem, write their bits, and certify the reference."""
@@ -123,8 +132,9 @@ class Referee:
             return self._problems[problem.key]
         prepared = self._make(problem)
         self._problems[problem.key] = prepared
-        while len(self._problems) > KEPT_PROBLEMS:
-            self._problems.popitem(last=False)
+        self._bytes += prepared.bytes
+        while self._bytes > KEPT_BYTES and len(self._problems) > 1:
+            self._bytes -= self._problems.popitem(last=False)[1].bytes
         return prepared
 
     def _make(self, problem: Problem) -> Prepared:

@@ -63,6 +63,18 @@ def test_prepare_writes_bits_and_tells_where_the_reference_came_from(
     assert second["inputs_digest"] == reply["inputs_digest"]
 
 
+def test_memory_is_bounded_by_bytes_and_the_last_problem_stays(
+    referee: Referee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = referee.prepared(make_problem()), referee.prepared(make_problem(key="other"))
+    assert first.bytes >= 3 * 8 + 3 * (1 + 8 * 4)  # one input, one reference of three elements
+    assert referee.prepared(make_problem()) is first
+    monkeypatch.setattr("harness.referee.KEPT_BYTES", first.bytes)
+    assert referee.prepared(make_problem(key="third")).digest == first.digest
+    assert referee.prepared(make_problem(key="third")) is referee.prepared(make_problem(key="third"))
+    assert referee.prepared(make_problem(key="other")) is not second
+
+
 def test_a_damaged_reference_is_made_again(referee: Referee, tmp_path: Path) -> None:
     answer(referee, {"do": "prepare", "problem": make_problem()})
     entries = [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
