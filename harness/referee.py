@@ -59,7 +59,7 @@ class Prepared:
     @property
     def bytes(self) -> int:
         """What the arrays take in memory."""
-        arrays = [*self.exact.inputs.values(), *self.reference.quantities.values()]
+        arrays: list[Any] = [*self.exact.inputs.values(), *self.reference.quantities.values()]
         for output in self.reference.outputs.values():
             arrays += [output.kind, output.hi, output.lo, output.exponent, output.radius_log2]
         return sum(int(getattr(array, "nbytes", 8)) for array in arrays)
