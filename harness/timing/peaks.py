@@ -6,6 +6,7 @@ library. Each takes half a second at most.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ BUDGET_S: Final = 0.5
 SMALLEST: Final = 64
 """Rows of the first product; each next has twice as many, and costs eight times as much."""
 READINGS: Final = 4
+SIZE_S: Final = 0.02
+"""Each size is read at least `READINGS` times and this long: the fastest reading is the one undisturbed."""
+
 CACHE_MULTIPLE: Final = 4
 """How many times the last cache an array is, so that a copy comes from memory (McCalpin's STREAM rule)."""
 
@@ -64,11 +68,14 @@ def peak_gemm(
                 return multiply(A, B)
 
             timer.measure(product, 1)
-            fastest = min(timer.measure(product, 1) for _ in range(READINGS))
+            first, fastest, readings = timer.now(), math.inf, 0
+            while readings < READINGS or timer.now() - first < SIZE_S:
+                fastest = min(fastest, timer.measure(product, 1))
+                readings += 1
             if fastest > 0 and 2 * n**3 / fastest > best.flops_per_s:
                 best = GemmPeak(2 * n**3 / fastest, n)
-            now = timer.now()
-            if (now - start) + 8 * (now - size_start) > budget_s:
+            next_s = 8 * (first - size_start + READINGS * fastest)
+            if timer.now() - start + max(next_s, SIZE_S) > budget_s:
                 return best
             n *= 2
 
