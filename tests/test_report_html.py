@@ -167,7 +167,7 @@ def test_no_text_of_a_run_becomes_markup(outline: Outline) -> None:
     assert not [a for _, a in outline.elements for name in a if name.startswith("on") or name == "style"]
     known = (
         "html head meta title style script body a nav main header section h1 h2 h3 p ol ul li dl "
-        "dt dd div span table caption thead tbody tr th td code small b em i strong details summary "
+        "dt dd div span table caption thead tbody tr th td code small b em i strong wbr details summary "
         "figure figcaption svg desc text rect path circle"
     )
     # <title> names both the page and the marks of figures.

@@ -102,7 +102,7 @@ def page(run: Run) -> str:
         "number": text.number,
         "exact": text.exact,
         "prose": _prose,
-        "words": text.outcome_words,
+        "breakable": lambda name: Markup(escape(name).replace("_", "_<wbr>")),  # noqa: S704 - escaped
         "whole": text.whole,
         "counted": text.counted,
         "digits": lambda row: "" if (d := digits_left(row)) is None else f"{d:.1f}",
@@ -158,7 +158,6 @@ def contents(run: Run) -> dict[str, Any]:
         "environment": heading.environment_groups(run.header),
         "metrics": heading.metrics_of(run.header),
         "missing": text.MISSING,
-        "glyphs": text.OUTCOME_GLYPHS,
     }
 
 

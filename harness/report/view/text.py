@@ -149,11 +149,6 @@ def percent(share: float) -> str:
     return ("100" if share == 1 else "0" if share == 0 else text) + " %"
 
 
-def share_of(part: float) -> str:
-    """Return a share in whole percent, for a sentence."""
-    return f"{part * 100:.0f} %"
-
-
 def counted(n: int, singular: str, plural: str | None = None) -> str:
     """Return `1 cell`, `2 cells`, `1,204 cells`."""
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
