@@ -279,10 +279,16 @@ def _write_header(folder: Path, header: Mapping[str, Any], plan: Plan) -> None:
 
 
 def _with_children(header: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The header with what each child process said of itself, and how fast this machine is."""
+    """The header with what children said of themselves, the peaks, and where references came from."""
     children = {r["child"]: r["facts"] for r in records if r["kind"] == "environment"}
     peaks = [r for r in records if r["kind"] in ("peak", "bandwidth")]
-    return {**header, "environment": {**header["environment"], "children": children, "peaks": peaks}}
+    found = [r["reference"] for r in records if r["kind"] == "reference"]
+    cached = found.count("cached")
+    return {
+        **header,
+        "environment": {**header["environment"], "children": children, "peaks": peaks},
+        "references": {"computed": len(found) - cached, "cached": cached},
+    }
 
 
 def _refuse_another(
