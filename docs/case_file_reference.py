@@ -72,7 +72,7 @@ An axis is a list of values, or a mapping:
 Units: {units}.
 
 `quick` and `full` go with `times` and `powers` as well. Without `quick` an axis contributes all of its values to `--quick`, except those under `full`. The cells of a case are the product
-of its axes; axes named together under `zip` advance together and have equal length.
+of its axes; axes named together under `zip` advance together: they have equal length, and may repeat values but no whole point.
 
 `$name` stands for the value of an axis, in arguments of recipes and in `parameters`. There are no
 expressions. An axis that nothing uses is an error.

@@ -495,6 +495,30 @@ surprise: 1
     assert all(message for *_, message, _ in found)
 
 
+def test_the_rest_of_a_rule_is_checked_beside_what_is_refused(problems: Problems) -> None:
+    rules = """\
+expect:
+  - {where: {formulation: naiv, n: {above: x}}, breaks: true, defect: {}}
+  - {where: {formulation: shifted, n: 4}, breaks: perhaps, bounds: {ulps: {at_most: 1}}}
+  - {where: {formulation: shifted}, outcome: ok}
+exclude:
+  - {where: {dtype: flot16}, reason: 3}
+measure: {accuracy: {}, speed: {threads: 0, budget_s: -1}}
+"""
+    found = problems(PLAIN + rules)
+    assert [(line, message.split(" is ")[0]) for line, _, message, _ in found] == [
+        (8, "formulation 'naiv'"),
+        (8, "expect[0].where.n.above"),
+        (8, "key 'issue' of expect[0].defect"),
+        (9, "expect[1].breaks"),
+        (9, "unknown metric 'ulps'"),
+        (12, "dtype 'flot16'"),
+        (12, "exclude[0].reason"),
+        (13, "measure.speed.threads"),
+        (13, "budget_s"),
+    ]
+
+
 def test_missing_keys_are_all_told(problems: Problems) -> None:
     found = problems("description: nothing else\n")
     assert [message for *_, message, _ in found] == [

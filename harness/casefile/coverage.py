@@ -28,6 +28,8 @@ class Coverage:
         """Return, for each combination of names, the points that no exclusion takes."""
         kept = [list(self.points) for _ in self.names]
         for i, exclusion in enumerate(self.case.exclude):
+            if not self._sound("exclude", i):
+                continue
             matcher = Matcher(exclusion.where, self.case.axes)
             away = {p.positions for p in self.points if matcher.holds_at(p)}
             reached = False
@@ -36,7 +38,7 @@ class Coverage:
                     left = [p for p in kept[n] if p.positions not in away]
                     reached = reached or len(left) < len(kept[n])
                     kept[n] = left
-            if not reached and self._sound("exclude", i):
+            if not reached:
                 self._error("exclude", i, "the exclusion matches no cell that is not excluded already")
         return kept
 
@@ -46,7 +48,8 @@ class Coverage:
             self.exam.error(("exclude",), "every cell is excluded", key=True)
             return
         self._rules()
-        if self.case.speed is not None and not self._reaches(self.case.speed.where):
+        speed = None if self.exam.is_refused("measure") else self.case.speed
+        if speed is not None and not self._reaches(speed.where):
             self.exam.error(("measure", "speed", "where"), "no cell of the full profile is timed")
         for i, fact in enumerate(self.case.facts):
             if not self._reaches(fact.where) and self._sound("facts", i):
@@ -74,7 +77,7 @@ class Coverage:
                             reached.add(i)
                         if at[i] & open_points:
                             decided.add(i)
-                        open_points -= at[i]
+                        open_points -= at[i] if self._sound("expect", i) else set()
         for i in range(len(matchers)):
             if i in decided or not self._sound("expect", i):
                 continue
@@ -84,9 +87,9 @@ class Coverage:
                 self._error("expect", i, "the rule matches no cell of the full profile")
 
     def _sound(self, section: str, i: int) -> bool:
-        """Return whether the item has no diagnostic yet: an unknown name in it explains enough."""
+        """Return whether the item has no problem yet: what is wrong with it changes what it matches."""
         path = (section, self.exam.indices[section][i])
-        return not any(found[:2] == path for found in self.exam.erroneous)
+        return not self.exam.is_refused(*path) and path not in {e[:2] for e in self.exam.erroneous}
 
     def _error(self, section: str, i: int, message: str) -> None:
         self.exam.error((section, self.exam.indices[section][i]), message)

@@ -126,7 +126,7 @@ def _rule(exam: Examination, path: Steps, form: RuleModel) -> Rule:
     for i, outcome in enumerate(form.outcome or ()):
         exam.known((*path, "outcome", i), outcome, OUTCOMES, "outcome")
     says = (form.outcome, form.breaks, form.bounds, form.defect, form.severity == "warn")
-    if not any(says):
+    if not any(says) and not exam.is_refused(*path):
         hint = "give outcome, breaks, bounds, defect or severity: warn; without a rule a cell must be ok"
         exam.error(path, "the rule expects nothing", hint)
     return Rule(

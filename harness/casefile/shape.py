@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -65,8 +66,19 @@ def read_shape(document: Node, shown: str) -> Shape:
                 continue
             refused.add((*path, detail["loc"][-1]) if detail["type"] == "missing" else path)
             diagnostics.append(_diagnostic(detail, path, document, shown))
-    kept, indices = _without(raw, refused)
-    return Shape(DraftModel.model_validate(kept), tuple(diagnostics), frozenset(refused), indices)
+    draft, indices = _draft(raw, refused)
+    return Shape(draft, tuple(diagnostics), frozenset(refused), indices)
+
+
+def _draft(raw: Mapping[str, Any], refused: set[Steps]) -> tuple[DraftModel, dict[str, list[int]]]:
+    for by_key in (_BY_KEY, ()):
+        kept, indices = _without(raw, refused, by_key)
+        try:
+            return DraftModel.model_validate(kept), indices
+        except ValidationError:
+            if not by_key:
+                raise
+    raise AssertionError("the loop returns or raises")
 
 
 def _existing(location: Sequence[str | int], document: Node) -> Steps:
@@ -140,18 +152,49 @@ def _told(value: Any) -> str:
     return format_written(value)
 
 
-def _without(raw: Mapping[str, Any], refused: set[Steps]) -> tuple[dict[str, Any], dict[str, list[int]]]:
-    """Return the document without what was refused, whole items of collections or whole sections."""
-    kept: dict[str, Any] = {}
+def _without(
+    raw: Mapping[str, Any], refused: set[Steps], by_key: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """Return the document without what was refused: items of collections or whole sections.
+
+    In the sections `by_key` single keys are dropped, so that the rest of a rule is checked too.
+    """
+    kept = {k: deepcopy(v) if k in by_key else v for k, v in raw.items()}
+    coarse = {path for path in refused if path[0] not in by_key or not _drop_key(kept, path)}
     indices: dict[str, list[int]] = {"expect": [], "exclude": [], "facts": []}
-    for section, value in raw.items():
-        bad = {path[1] if len(path) > 1 else None for path in refused if path[0:1] == (section,)}
+    for section, value in list(kept.items()):
+        bad = {path[1] if len(path) > 1 else None for path in coarse if path[:1] == (section,)}
         if not bad:
-            kept[section] = value
+            pass
         elif section in COLLECTIONS and None not in bad and isinstance(value, dict):
             kept[section] = {k: v for k, v in value.items() if k not in bad}
         elif section in COLLECTIONS and None not in bad and isinstance(value, list):
             kept[section] = [v for i, v in enumerate(value) if i not in bad]
+        else:
+            del kept[section]
         if section in indices and isinstance(kept.get(section), list):
             indices[section] = [i for i in range(len(value)) if i not in bad]
     return kept, indices
+
+
+_BY_KEY: Final = ("measure", "expect", "exclude", "facts")
+_UNCHECKED: Final = ("issue", "reason")
+"""Required keys whose text nothing depends on: any will do to check the rest."""
+
+
+def _drop_key(kept: dict[str, Any], path: Steps) -> bool:
+    """Drop the innermost key that a path leads to or through; return whether there is one.
+
+    A mapping that this leaves empty goes too, for a condition without comparators is none.
+    """
+    keys = [i for i, step in enumerate(path) if isinstance(step, str)]
+    for i in reversed(keys[1:]):
+        above: Any = kept
+        for step in path[:i]:
+            above = above.get(step, {}) if isinstance(above, dict) else above[step]
+        above.pop(path[i], None)
+        if path[i] in _UNCHECKED:
+            above[path[i]] = "refused"
+        if above:
+            break
+    return len(keys) > 1
