@@ -84,7 +84,7 @@ def certify_elements(
     while left.size:
         with ctx.workprec(bits):
             found = ReferenceArray.from_balls(compute(bits, left), (left.size,))
-        wide = _too_wide(found, fmt, enough[left])
+        wide = ~holds(found, fmt, enough[left])
         whole.assign(left[~wide], found[~wide])
         left = left[wide]
         if bits >= cap:
@@ -93,9 +93,10 @@ def certify_elements(
     return whole.reshape(shape)
 
 
-def _too_wide(found: ReferenceArray, fmt: NumberFormat, enough: NDArray[np.float64]) -> NDArray[np.bool_]:
+def holds(found: ReferenceArray, fmt: NumberFormat, enough: Any = -np.inf) -> NDArray[np.bool_]:
+    """Return where the radius is at most 2⁻¹⁰ ulp of `fmt`, or 2**enough; nowhere UNDECIDED."""
     allowed = np.maximum(found.ulp_exponent(fmt) + float(RADIUS_LOG2), enough)
-    return np.asarray((found.radius_log2 > allowed) | (found.kind == UNDECIDED), np.bool_)
+    return np.asarray((found.radius_log2 <= allowed) & (found.kind != UNDECIDED), np.bool_)
 
 
 def _scale_radius_log2(fmt: NumberFormat, scale: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.formats import FORMATS, round_array, round_pair
-from harness.reference.splitting import FIELDS, ElementClass, balls_to_columns, fractions_to_columns
+from harness.reference.splitting import (
+    FIELDS,
+    ElementClass,
+    balls_to_columns,
+    fractions_to_columns,
+    round_up,
+)
 
 if TYPE_CHECKING:
     from flint import arb
@@ -128,6 +134,17 @@ class ReferenceArray:
         if len(values) != math.prod(shape):
             raise ValueError(f"{len(values)} fractions for {math.prod(shape)} elements of shape {shape}")
         return cls(*fractions_to_columns(values)).reshape(shape)
+
+    @classmethod
+    def from_pairs(cls, hi: Floats, lo: Floats, exponent: Integers, radius_log2: Floats) -> ReferenceArray:
+        """Return the elements (hi + lo)·2**exponent ± 2**radius_log2, normalised; hi is nowhere 0.
+
+        |lo| ≤ ulp(hi)/2, both normal numbers (or lo 0). All are of one shape.
+        """
+        mantissa, shift = np.frexp(hi)
+        places = np.asarray(exponent + shift - 1, np.int64)
+        kind = np.full(mantissa.shape, FINITE, np.uint8)
+        return cls(kind, 2 * mantissa, np.ldexp(lo, 1 - shift), places, round_up(radius_log2))
 
     @property
     def shape(self) -> tuple[int, ...]:

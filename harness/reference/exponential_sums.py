@@ -8,30 +8,34 @@ In p_i and log p_i nothing cancels, so that a fixed precision gives them to a fi
 m + log1p(S) may cancel, and is certified by raising the precision. It is 0 for two or more finite
 entries never: distinct algebraic exponents make the exponentials linearly independent over the
 algebraic numbers (Lindemann–Weierstrass), so raising ends.
+
+Entries are taken in double-double arithmetic with a proved bound, rows in ball arithmetic. A row that
+spreads beyond `EXP_LIMIT`, or whose result is not good enough, is taken in ball arithmetic altogether.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from flint import arb, ctx
 from numpy.typing import NDArray
 
 from harness.formats import NumberFormat
-from harness.reference.certify import certify_elements
-from harness.reference.elements import FINITE, NAN, NEG_INF, POS_INF, ReferenceArray
+from harness.reference import double_double as pairs
+from harness.reference.certify import START_BITS, certify_elements, holds, total
+from harness.reference.elements import FINITE, NAN, NEG_INF, POS_INF, ZERO, ReferenceArray
 
 Floats = NDArray[np.float64]
 
-_GUARD_BITS = 10
-_WORTH_SORTING = 32
-"""Entries from which on equal ones are looked for: half precisions and constants repeat theirs."""
+_LOG2_PRODUCT = -101.0
+"""log2 of the relative error of a product of two pairs: four roundings of what is at most 2⁻⁵² of it,
+and the product of the two lower parts, 2⁻¹⁰⁵."""
+_LOG2_DIFFERENCE = -103.0
+"""log2 of the relative error of a difference of two pairs that differ in sign: two roundings of lower
+parts, at most 2⁻⁵¹ of it together."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,8 @@ class Rows:
 
     def restore(self, elements: ReferenceArray) -> ReferenceArray:
         """Return (rows, n) elements in the shape of the array."""
-        n = self.values.shape[1]
-        places = np.moveaxis(np.arange(self.values.size).reshape(*self.outer, n), -1, self.axis)
-        return elements.reshape((self.values.size,))[places]
+        places = np.arange(self.values.size).reshape(*self.outer, self.values.shape[1])
+        return elements.reshape((self.values.size,))[np.moveaxis(places, -1, self.axis)]
 
 
 def softmax(x: Floats, axis: int, fmt: NumberFormat) -> ReferenceArray:
@@ -74,15 +77,12 @@ def softmax(x: Floats, axis: int, fmt: NumberFormat) -> ReferenceArray:
     A −inf entry gives exactly 0. A row that holds NaN or +inf, or nothing but −inf, is undefined.
     """
 
-    def share(row: _Row) -> list[arb]:
-        exps = list(map(arb.exp, row.gaps()))
-        scale = 1 / (1 + row.others_of(exps))
+    def by_balls(row: Floats) -> list[arb]:
+        exps = [gap.exp() for gap in _gaps(row)]
+        scale = 1 / total(exps)
         return [e * scale for e in exps]
 
-    def rules(values: Floats) -> Floats:
-        return np.where(values == -np.inf, 0.0, np.nan)
-
-    return _by_element(Rows.of(x, axis), share, rules, fmt)
+    return _by_element(Rows.of(x, axis), 0.0, lambda rows: rows.shares(), by_balls, fmt)
 
 
 def log_softmax(x: Floats, axis: int, fmt: NumberFormat) -> ReferenceArray:
@@ -92,14 +92,11 @@ def log_softmax(x: Floats, axis: int, fmt: NumberFormat) -> ReferenceArray:
     or nothing but −inf, is undefined.
     """
 
-    def log_share(row: _Row) -> list[arb]:
-        log_total = row.others().log1p()
-        return [gap - log_total for gap in row.gaps()]
+    def by_balls(row: Floats) -> list[arb]:
+        log_total = _others(row).log1p()
+        return [gap - log_total for gap in _gaps(row)]
 
-    def rules(values: Floats) -> Floats:
-        return np.where(values == -np.inf, -np.inf, np.nan)
-
-    return _by_element(Rows.of(x, axis), log_share, rules, fmt)
+    return _by_element(Rows.of(x, axis), -np.inf, lambda rows: rows.log_shares(), by_balls, fmt)
 
 
 def logsumexp(x: Floats, axis: int, fmt: NumberFormat) -> ReferenceArray:
@@ -109,124 +106,152 @@ def logsumexp(x: Floats, axis: int, fmt: NumberFormat) -> ReferenceArray:
     the entry itself, exactly, where only one is finite.
     """
     rows = Rows.of(x, axis)
-    decided = {int(POS_INF): np.inf, int(NEG_INF): -np.inf, int(NAN): np.nan}
-    special = np.array([decided.get(int(k), 0.0) for k in rows.kind], np.float64)
+    special = np.zeros(len(rows.kind))
+    for kind, value in ((POS_INF, np.inf), (NEG_INF, -np.inf), (NAN, np.nan)):
+        special[rows.kind == kind] = value
     single = (rows.kind == FINITE) & (np.count_nonzero(np.isfinite(rows.values), axis=1) == 1)
-    if single.any():
-        special[single] = np.max(rows.values[single], axis=1)
+    special[single] = np.max(rows.values[single], axis=1, initial=-np.inf)
     result = ReferenceArray.from_float64(special)
-    open_rows = np.flatnonzero((rows.kind == FINITE) & ~single)
-    shifted = [_Row.of(rows.values[r]) for r in open_rows.tolist()]
+    several = (rows.kind == FINITE) & ~single
+    values = rows.values[several]
+    tops = list(map(arb, np.max(values, axis=1, initial=-np.inf).tolist()))
 
     def log_sums(bits: int, places: NDArray[np.intp]) -> list[arb]:
-        return [arb(shifted[i].top) + shifted[i].others().log1p() for i in places.tolist()]
+        chosen = places.tolist()
+        sums = _Shifted(values).others if bits == START_BITS else [_others(values[i]) for i in chosen]
+        return [tops[i] + s.log1p() for i, s in zip(chosen, sums, strict=True)]
 
-    if shifted:
-        result.assign(open_rows, certify_elements(log_sums, fmt=fmt, shape=(len(shifted),)))
+    result.assign(several, certify_elements(log_sums, fmt=fmt, shape=(len(values),)))
     return result.reshape(rows.outer)
 
 
 def _by_element(
-    rows: Rows, formula: Callable[[_Row], list[arb]], rules: Callable[[Floats], Floats], fmt: NumberFormat
+    rows: Rows,
+    of_nothing: float,
+    by_pairs: Callable[[_Shifted], ReferenceArray],
+    by_balls: Callable[[Floats], list[arb]],
+    fmt: NumberFormat,
 ) -> ReferenceArray:
-    """Return `formula` of the finite entries of the FINITE rows; `rules` give the others of these rows."""
+    """Return FINITE rows by pairs, or by balls where those do not do; `of_nothing` for −inf entries."""
     usable = rows.kind == FINITE
-    result = ReferenceArray.from_float64(np.where(usable[:, None], rules(rows.values), np.nan).reshape(-1))
-    shifted = [_Row.of(rows.values[r]) for r in np.flatnonzero(usable).tolist()]
-    if not shifted:
-        return rows.restore(result)
-    offsets = np.cumsum([0, *(row.distinct for row in shifted)])
-
-    def compute(bits: int, places: NDArray[np.intp]) -> list[arb]:
-        owner = np.searchsorted(offsets, places, side="right") - 1
-        balls: list[arb] = []
-        for mine in np.split(places, np.flatnonzero(np.diff(owner)) + 1):
-            r = int(np.searchsorted(offsets, mine[0], side="right")) - 1
-            values = formula(shifted[r])
-            balls += values if mine.size == len(values) else [values[i] for i in (mine - offsets[r]).tolist()]
-        return balls
-
-    found = certify_elements(compute, fmt=fmt, shape=(int(offsets[-1]),))
-    places = np.flatnonzero(usable[:, None] & np.isfinite(rows.values))
-    source = np.concatenate([row.inverse + at for row, at in zip(shifted, offsets[:-1], strict=True)])
-    result.assign(places, found[source])
+    result = ReferenceArray.from_float64(
+        np.where(usable[:, None], np.full(rows.values.shape, of_nothing), np.nan)
+    )
+    finite = usable[:, None] & np.isfinite(rows.values)
+    near = usable.copy()
+    near[usable] = _near(rows.values[usable])
+    if near.any():
+        found = by_pairs(_Shifted(rows.values[near]))
+        good = np.all(holds(found, fmt) | ~finite[near], axis=1)
+        near[near] = good
+        result.assign(finite & near[:, None], found[good][finite[near]])
+    for r in np.flatnonzero(usable & ~near).tolist():
+        result.assign((r, finite[r]), _certified(rows.values[r][finite[r]], by_balls, fmt))
     return rows.restore(result)
 
 
+def _certified(row: Floats, by_balls: Callable[[Floats], list[arb]], fmt: NumberFormat) -> ReferenceArray:
+    def compute(bits: int, places: NDArray[np.intp]) -> list[arb]:
+        balls = by_balls(row)
+        return [balls[i] for i in places.tolist()]
+
+    return certify_elements(compute, fmt=fmt, shape=row.shape)
+
+
+def _gaps(row: Floats) -> list[arb]:
+    """x_j − m of a row's finite entries, at the precision set."""
+    top = arb(float(np.max(row)))
+    return [value - top for value in map(arb, row[np.isfinite(row)].tolist())]
+
+
+def _others(row: Floats) -> arb:
+    """S of a row, at the precision set."""
+    gaps = _gaps(row)
+    del gaps[int(np.argmax(row[np.isfinite(row)]))]
+    return total([gap.exp() for gap in gaps])
+
+
+def _near(values: Floats) -> NDArray[np.bool_]:
+    """Return which rows of the class FINITE spread by no more than `EXP_LIMIT`."""
+    with np.errstate(over="ignore"):
+        spread = np.max(values, axis=1) - np.min(values, axis=1, where=np.isfinite(values), initial=np.inf)
+    return np.asarray(spread <= pairs.EXP_LIMIT, np.bool_)
+
+
 @dataclass(frozen=True)
-class _Row:
-    """The finite entries of a row of the class FINITE, and their distances from the largest."""
+class _Shifted:
+    """Rows of the class FINITE, in pairs."""
 
     values: Floats
-    """Distinct and ascending where `ascending`, else as they come."""
-    top: float
-    place: int
-    """Of the largest, `top`, in `values`."""
-    counts: NDArray[np.int64]
-    """How often each of `values` occurs, but for one occurrence of `top`."""
-    inverse: NDArray[np.intp]
-    """For each finite entry of the row, its place in `values`."""
-    distances: Floats
-    """values − top, rounded."""
-    exact: bool
-    """Whether nothing was rounded there."""
-    ascending: bool
+    """(rows, n)"""
 
-    @classmethod
-    def of(cls, row: Floats) -> _Row:
-        values = row[np.isfinite(row)]
-        ascending = values.size >= _WORTH_SORTING
-        if ascending:
-            values, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-            place = values.size - 1
-        else:
-            inverse, counts = np.arange(values.size), np.ones(values.size, np.int64)
-            place = int(np.argmax(values))
-        counts[place] -= 1
-        top = float(values[place])
+    @cached_property
+    def finite(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.values)
+
+    @cached_property
+    def distances(self) -> tuple[Floats, Floats]:
+        """x_j − m exactly, as head + tail, down to −`EXP_LIMIT`; 0 at −inf entries."""
+        top = np.max(self.values, axis=1, keepdims=True)
         with np.errstate(over="ignore", invalid="ignore"):
-            distances = values - top
-            virtual = distances - values
-            lost = (values - (distances - virtual)) - (top + virtual)  # TwoSum (Knuth)
-        exact = bool(np.isfinite(distances).all() and not lost.any())
-        return cls(values, top, place, counts.astype(np.int64), inverse, distances, exact, ascending)
+            head, tail = pairs.two_sum(np.where(self.finite, self.values, top), -top)
+        far = head < -pairs.EXP_LIMIT
+        return np.where(far, -pairs.EXP_LIMIT, head), np.where(far, 0.0, tail)
 
-    @property
-    def distinct(self) -> int:
-        return int(self.values.size)
+    @cached_property
+    def exponentials(self) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """Exponentials of the distances; of a −inf entry what is not to be used."""
+        return pairs.exponentials(*self.distances)
 
-    def gaps(self, chosen: Any = slice(None)) -> Iterator[arb]:
-        """Give x_j − m of the values that an index chooses."""
-        if self.exact:
-            return map(arb, self.distances[chosen].tolist())
-        top = arb(self.top)
-        return (value - top for value in map(arb, self.values[chosen].tolist()))
+    @cached_property
+    def others(self) -> list[arb]:
+        """S of each row; entries beyond `EXP_LIMIT` are enclosed together."""
+        hi, lo, q = self.exponentials
+        counts = self.finite.copy()
+        counts[np.arange(len(counts)), np.argmax(self.values, axis=1)] = False
+        high, low, power, error_log2 = pairs.row_sums(np.where(counts, hi, 0.0), np.where(counts, lo, 0.0), q)
+        far = np.count_nonzero(self.distances[0] == -pairs.EXP_LIMIT, axis=1)
+        error = (2.0**pairs.EXP_ERROR_LOG2 + 2.0**error_log2) * (1 + 2.0**-30)
+        with ctx.workprec(START_BITS):
+            one, largest = arb(1, error), arb(-pairs.EXP_LIMIT).exp()
+            parts = zip(high.tolist(), low.tolist(), power.tolist(), far.tolist(), strict=True)
+            return [
+                (arb(h) + rest) * arb(2) ** p * one + (arb(0).union(-count * largest) if count else 0)
+                for h, rest, p, count in parts
+            ]
 
-    def others(self) -> arb:
-        """S, with values too small to matter at the precision set enclosed together."""
-        first = self._first_that_counts()
-        matter = np.arange(self.distinct) >= first
-        once, often = matter & (self.counts == 1), matter & (self.counts > 1)
-        singles = sum(map(arb.exp, self.gaps(once)), arb(0))
-        repeated = map(operator.mul, map(arb.exp, self.gaps(often)), self.counts[often].tolist())
-        return sum(repeated, singles) + self._enclosed(first)
+    def shares(self) -> ReferenceArray:
+        """p_i; of a −inf entry what is not to be used."""
+        hi, lo, q = self.exponentials
+        with ctx.workprec(START_BITS):
+            scale = ReferenceArray.from_balls([1 / (1 + s) for s in self.others], (len(self.values),))[
+                :, None
+            ]
+        product, lost = pairs.two_product(hi, scale.hi)
+        high, low = pairs.fast_two_sum(product, lost + (hi * scale.lo + lo * scale.hi))
+        relative = (
+            2.0**pairs.EXP_ERROR_LOG2 + np.exp2(scale.radius_log2 - scale.exponent) + 2.0**_LOG2_PRODUCT
+        )
+        exponent = q + scale.exponent
+        radius = np.log2(high * relative) + 2.0**-40 + exponent
+        alone = np.isneginf(scale.radius_log2) & (self.distances[0] == 0)
+        return ReferenceArray.from_pairs(high, low, exponent, np.where(alone, -np.inf, radius))
 
-    def others_of(self, exps: Sequence[arb]) -> arb:
-        """S from the exponentials of all values."""
-        once, often = self.counts == 1, self.counts > 1
-        singles = sum(itertools.compress(exps, once.tolist()), arb(0))
-        repeated = map(operator.mul, itertools.compress(exps, often.tolist()), self.counts[often].tolist())
-        return sum(repeated, singles)
-
-    def _first_that_counts(self) -> int:
-        if not self.ascending or self.distinct == 1:
-            return 0
-        largest = self.distances[-1 if self.counts[-1] else -2]
-        negligible = (ctx.prec + _GUARD_BITS) * math.log(2) + math.log(self.inverse.size)
-        return int(np.searchsorted(self.distances, largest - negligible))
-
-    def _enclosed(self, first: int) -> arb:
-        if first == 0:
-            return arb(0)
-        largest = (arb(float(self.values[first - 1])) - arb(self.top)).exp()
-        return arb(0).union(largest * int(self.counts[:first].sum()))
+    def log_shares(self) -> ReferenceArray:
+        """Logarithms of p_i; of a −inf entry what is not to be used."""
+        head, tail = self.distances
+        with ctx.workprec(START_BITS):
+            sums = ReferenceArray.from_balls([s.log1p() for s in self.others], (len(self.values),))[:, None]
+        held = sums.exponent > -900
+        power = np.where(held, sums.exponent, 0)
+        missed = np.where(held | (sums.kind == ZERO), -np.inf, sums.exponent + 1.0)
+        high, lost = pairs.two_sum(head, -np.ldexp(np.where(held, sums.hi, 0.0), power))
+        low = lost + (tail - np.ldexp(np.where(held, sums.lo, 0.0), power))
+        largest = np.broadcast_to((head == 0) & (tail == 0), head.shape)
+        high, low = pairs.fast_two_sum(np.where(largest, -1.0, high), np.where(largest, 0.0, low))
+        radius = np.logaddexp2(np.logaddexp2(sums.radius_log2, missed), np.log2(-high) + _LOG2_DIFFERENCE)
+        found = ReferenceArray.from_pairs(high, low, np.zeros(head.shape, np.int64), radius + 2.0**-40)
+        rows = np.nonzero(largest)[0]
+        negative = ReferenceArray(sums.kind, 0.0 - sums.hi, 0.0 - sums.lo, sums.exponent, sums.radius_log2)
+        found.assign(largest, negative[rows, 0])
+        return found

@@ -54,6 +54,11 @@ _SCALES = (0, 1600, -1600, 3200, -3200)
 """Powers of two by which balls are multiplied, exactly, to bring them into the range of float64."""
 
 
+def round_up(radius_log2: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return radii on the grid that they are kept on."""
+    return np.ceil(radius_log2 * _STEPS) / _STEPS
+
+
 def fractions_to_columns(values: Sequence[Fraction | int]) -> Columns:
     """Return rationals split; the radius is 0 where the denominator is a power of two and hi + lo hold it."""
     columns = _blank(len(values))
@@ -115,7 +120,7 @@ def _by_float64(
     # low is its ball's midpoint rounded: half an ulp of it, and room for these two operations
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         total = (radius + np.abs(low) * 2.0**-52) * (1 + 2.0**-50)
-        radius_log2 = np.ceil((np.log2(total) + 2.0**-40) * _STEPS) / _STEPS
+        radius_log2 = round_up(np.log2(total) + 2.0**-40)
     return done, 2 * mantissa, lo, scale, radius_log2
 
 
@@ -155,7 +160,7 @@ def _split(mantissa: int, exponent: int, radius: int, radius_exponent: int) -> _
     if radii:
         total = max(radii) + math.log2(len(radii))
         total += abs(total) * 2.0**-50  # exponents beyond 2**53 were rounded on the way
-        radius_log2 = math.ceil(total * _STEPS) / _STEPS
+        radius_log2 = float(round_up(np.array(total)))
     if mantissa == 0:
         return (ElementClass.FINITE if radii else ElementClass.ZERO, 0.0, 0.0, 0, radius_log2)
     scale = math.frexp(hi)[1] - 1
