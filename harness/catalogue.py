@@ -37,8 +37,9 @@ def load(plugins: Sequence[str] = ()) -> None:
     """
     for room in ROOMS:
         _load_room(room)
+    installed = entry_points()  # once: it reads the metadata of every installed package
     for room in ROOMS:
-        for point in entry_points(group=f"harness.{room}"):
+        for point in installed.select(group=f"harness.{room}"):
             _load_entry_point(point)
     for plugin in plugins:
         _load_plugin(plugin)

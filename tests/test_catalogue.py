@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -85,7 +85,7 @@ def test_entry_points_are_loaded_and_their_faults_named(
     written(tmp_path, "planted_entry.py", RECIPE.format(name="planted-entry"))
     monkeypatch.syspath_prepend(tmp_path)
     points = [EntryPoint("good", "planted_entry", "harness.recipes")]
-    monkeypatch.setattr(catalogue, "entry_points", lambda group: [p for p in points if p.group == group])
+    monkeypatch.setattr(catalogue, "entry_points", lambda: EntryPoints(points))
     catalogue.load()
     catalogue.load()
     assert "planted-entry" in registry.RECIPES
