@@ -212,6 +212,22 @@ def test_pairs_round_like_the_exact_sum(name, data):
         assert got[0] == float(exact)  # CPython divides integers with one correct rounding
 
 
+def test_a_pair_just_below_a_power_of_two():
+    ulp = 2.0**-53  # of numbers just below 1
+    parts = np.array([0.0, -0.25, -0.5, -0.75, -1.0])
+    got = round_pair(FORMATS["float64"], np.ones(5), parts * ulp, np.zeros(5))
+    assert got.tolist() == [1, 1, 1, 1 - ulp, 1 - ulp]  # −½ is a tie, and 1 is even
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if FORMATS[n].zero])
+def test_the_smallest_low_part_decides_at_half_of_the_smallest_number(name):
+    fmt = FORMATS[name]
+    least = float(fmt.min_subnormal)
+    below = np.full(3, math.frexp(least)[1] - 2)  # half of the smallest number is 1·2^below
+    got = round_pair(fmt, np.ones(3), np.array([-5e-324, 0.0, 5e-324]), below)
+    assert got.tolist() == [0.0, 0.0, least]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_pairs_far_beyond_float64(name):
     fmt = FORMATS[name]

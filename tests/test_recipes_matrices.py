@@ -213,6 +213,12 @@ def test_low_rank_is_exact(dtype, rank, shape):
     assert np.array_equal(values["A"], np.rint(values["A"]))
 
 
+def test_factors_that_lack_rank_are_drawn_again():
+    for seed in range(40):  # one in seven first factors is 0
+        values, _ = make("float32", ("A", "low_rank", {"rank": 1, "shape": [1, 1]}), seed=seed)
+        assert values["A"][0, 0] != 0
+
+
 def test_a_rank_beyond_the_format_is_refused():
     with pytest.raises(InputError, match="float4_e2m1fn does not hold the integers"):
         make("float4_e2m1fn", ("A", "low_rank", {"rank": 40, "shape": [50, 50]}))
