@@ -64,7 +64,7 @@ class RandomStream:
         """Return `count` standard normal numbers, by the polar method of Marsaglia and Bray (1964).
 
         Of a point uniform in the unit disc, v·√(−2 ln s / s) with s its squared radius; both its
-        coordinates are used. Within 4 ulp of that formula in exact arithmetic; |x| < 12.1.
+        coordinates are used. Within 4 ulp of that formula at the s computed; |x| < 12.1.
         """
         import numpy as np
 
