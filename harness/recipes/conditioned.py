@@ -8,8 +8,8 @@ built in exactly: with B the part of A that holds the large ones, on a fixed-poi
 
 where B·C needs one bit more than B and vanishes, exactly, in the row of that column's δ, so that δ has
 all p bits to itself. With a column of C and −1, A gives δ in one row and 0 elsewhere: A is δ away from a
-matrix of lower rank, although no row or column of it is small, and no scaling mends it. δ is set from the smallest
-singular value of the factored form, which float64 gives accurately at any κ.
+matrix of lower rank, although no row or column of it is small, and no scaling mends it. δ is set from
+the smallest singular value of the factored form, which float64 gives accurately at any κ.
 """
 
 from __future__ import annotations
