@@ -18,7 +18,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 ROOT = Path(__file__).parent
 CONSTRAINTS = str(ROOT / "constraints.txt")
-SOURCE = ("harness", "tests", "benchmarks", "noxfile.py")
+SOURCE = ("harness", "tests", "benchmarks", "docs", "noxfile.py")
 BASELINE = "reports/baseline"
 
 
