@@ -2,7 +2,7 @@
 
 project = "numerics-harness"
 author = "the numerics-harness authors"
-copyright = "2026, the numerics-harness authors"  # noqa: A001
+copyright = "2026, the numerics-harness authors"
 extensions = ["myst_parser"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3

@@ -1,7 +1,7 @@
 """The support table: which formulation runs on which backend in which dtype, and why not.
 
-Writes `support.md`: run it after changing what backends or formulations declare. It says what `harness list` says, from the same
-declarations, and depends on nothing that is installed.
+Writes `support.md`: run it after changing what backends or formulations declare. It says what
+`harness list` says, from the same declarations, and depends on nothing that is installed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ HEAD = """# What runs where
 
 <!-- Written by docs/support_table.py: change the declarations, not this page. -->
 
-From what backends and formulations declare; `harness list` tells the same for your cases and this machine. A dtype in a table is what sums are accumulated in;
-a number refers to the reasons below it.
+From what backends and formulations declare; `harness list` tells the same for your cases and this
+machine. A dtype in a table is what sums are accumulated in; a number refers to the reasons below it.
 """
 
 
