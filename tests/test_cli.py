@@ -230,6 +230,20 @@ def test_list_as_json(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert (first["verdict"], first["timed"], first["axes"]) == (None, True, {"top": 0.5})
 
 
+def test_an_infinite_axis_value_is_text_in_json(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (elsewhere / "gap.yaml").write_text(
+        CASE.replace("top: {unit: ln_max, times: [0.5, 2, 3], quick: [0.5, 2], full: [4]}", "top: [-.inf, 1]")
+        .replace("linspace, low: 0, high: $top, shape: [16]", "values, values: [$top, 0]")
+        .replace("top: {above: 1}", "top: 1")
+        .replace("top: 0.5", "top: 1")
+    )
+    assert main(["list", "gap.yaml", "-k", "naive and float32", "--format", "json"]) == 0
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    assert [c["axes"] for c in cells] == [{"top": "-Infinity"}, {"top": 1}]
+
+
 def test_a_dry_run_measures_nothing(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--dry-run", "--quick"]) == 0
     assert "8 cells of 1 cases to run" in capsys.readouterr().out

@@ -27,6 +27,8 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
+    if isinstance(value, Decimal) and not value.is_finite():
+        return str(value)
     if isinstance(value, (Decimal, Fraction)):
         return int(value) if value == int(value) else float(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
