@@ -148,6 +148,8 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--resume"], 2, "--resume needs the folder of the run"),
         (["run", "--max-elements", "0"], 2, "--max-elements"),
         (["run", "--max-elements", "15"], 2, "cases/exponentials.yaml:"),
+        (["list", "--quick", "--full"], 2, "--quick and --full exclude each other"),
+        (["reference", "exponentials", "--full", "--quick"], 2, "exclude each other"),
         (["run", "--timeout", "0"], 2, "--timeout"),
         (["run", "--plugin", "no_such_module"], 2, "plug-in 'no_such_module'"),
         (["reference", "exponental"], 2, "did you mean 'exponentials'?"),

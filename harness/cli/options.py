@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
@@ -52,8 +52,17 @@ def baseline(*, required_default: str | None) -> Callable[[F], F]:
 def profile(function: F) -> F:
     """Take the short or the long profile."""
     for word, help_ in (("full", "The long profile."), ("quick", "The short profile.")):
-        function = click.option(f"--{word}", "profile", flag_value=word, help=help_)(function)
+        function = click.option(
+            f"--{word}", "profile", flag_value=word, multiple=True, callback=_one_profile, help=help_
+        )(function)
     return function
+
+
+def _one_profile(ctx: click.Context, param: click.Parameter, value: Iterable[str]) -> str | None:
+    found = set(value)
+    if len(found) > 1:
+        raise click.UsageError("--quick and --full exclude each other", ctx)
+    return found.pop() if found else None
 
 
 def keyword(function: F) -> F:
