@@ -151,6 +151,7 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["list", "--quick", "--full"], 2, "--quick and --full exclude each other"),
         (["reference", "exponentials", "--full", "--quick"], 2, "exclude each other"),
         (["run", "--timeout", "0"], 2, "--timeout"),
+        (["run", "--timeout", "nan"], 2, "nan is no number of seconds"),
         (["run", "--plugin", "no_such_module"], 2, "plug-in 'no_such_module'"),
         (["reference", "exponental"], 2, "did you mean 'exponentials'?"),
         (["reference", "exponentials", "--format", "npz"], 2, "--out"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,13 @@ import click
 
 from harness.cli.list_command import echo_plan
 from harness.cli.options import Choice, baseline, names, output_format, selection
+
+
+def _limit(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Return a limit of time that some time reaches: no time is more than NaN."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is no number of seconds.", ctx, param)
+    return value
 
 
 @click.command("run")
@@ -21,6 +29,7 @@ from harness.cli.options import Choice, baseline, names, output_format, selectio
     "--timeout",
     "timeout_s",
     type=click.FloatRange(0, min_open=True),
+    callback=_limit,
     metavar="SECONDS",
     help="What one cell may take.  [default: 60]",
 )
