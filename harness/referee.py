@@ -140,6 +140,7 @@ class Referee:
     def _make(self, problem: Problem) -> Prepared:
         from harness.formats import DTYPES
         from harness.recipes import inputs_digest, make_inputs
+        from harness.reference.provenance import source_digest
 
         operation = OPERATIONS[problem.operation]
         dtype = DTYPES[problem.dtype]
@@ -155,6 +156,7 @@ class Referee:
             dtype=dtype.name,
             mode=problem.mode,
             inputs_digest=digest,
+            source=source_digest(operation.reference),
         )
         damaged = self._cache.corrupted
         reference = self._cache.get(key)

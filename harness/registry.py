@@ -7,12 +7,13 @@ overridden. No heavy import here: arrays are named in annotations only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from harness.errors import RegistrationError, did_you_mean
-from harness.model import Written
+from harness.model import Condition, Written, format_written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,13 +73,40 @@ class Registry(Generic[T]):
 # ---- operations and formulations -------------------------------------------------------------------
 
 
+_ANY: Final = Condition()
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """A scalar parameter of an operation. Numbers stay exact decimals; `default` None: required."""
 
     default: Written | None
     description: str
-    choices: tuple[Written, ...] | None = None
+    choices: tuple[Written, ...] = ()
+    """Words that are allowed; with a `kind`, beside the values of that kind."""
+    kind: Literal["integer", "number"] | None = None
+    """None: whatever `choices` allow, or anything where there are none."""
+    within: Condition = _ANY
+    """What numbers must satisfy; they are finite in any case."""
+
+    def takes(self, value: Written) -> bool:
+        """Return whether a case may give this value."""
+        if any(type(value) is type(c) and value == c for c in self.choices):
+            return True
+        if self.kind is None:
+            return not self.choices
+        if isinstance(value, (bool, str)) or not math.isfinite(value):
+            return False
+        return (self.kind == "number" or value == int(value)) and self.within.holds(value)
+
+    @property
+    def allowed(self) -> str:
+        """What `takes` takes, in words."""
+        words = [format_written(choice) for choice in self.choices]
+        if self.kind is not None:
+            article = "an integer" if self.kind == "integer" else "a finite number"
+            words.append(article if self.within == _ANY else f"{article} {self.within}")
+        return ", ".join(words) or "anything"
 
 
 @dataclass(frozen=True, slots=True)

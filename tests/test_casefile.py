@@ -47,7 +47,7 @@ RECIPES = {
 OPERATIONS: dict[str, dict[str, Any]] = {
     "softmax": {
         "inputs": {"x": "(…, n)"}, "outputs": ("p",), "differentiable": ("x",),
-        "parameters": {"axis": Parameter(-1, "summed over"), "base": Parameter("e", "of powers", ("e", 2))},
+        "parameters": {"axis": Parameter(-1, "summed over", kind="integer"), "base": Parameter("e", "of powers", ("e", 2))},
     },
     "least_squares": {
         "inputs": {"A": "(m, n)", "b": "(m,)"}, "outputs": ("x", "r"),
@@ -347,6 +347,8 @@ ADDED = [
     ("parameters: {axes: 0}", 7, 14, "unknown parameter of softmax 'axes'", "did you mean 'axis'?"),
     ("parameters: {base: 3}", 7, 20, "parameter 'base' is 3", "allowed: e, 2"),
     ("parameters: {axis: $m}", 7, 20, "undefined axis $m", None),
+    ("parameters: {axis: 0.5}", 7, 20, "parameter 'axis' is 0.5", "allowed: an integer"),
+    ("parameters: {axis: last}", 7, 20, "parameter 'axis' is 'last'", "allowed: an integer"),
     ("parameters: {axis: [0]}", 7, 20, "parameters.axis is a list", "allowed: a number, text, true or false"),
     ("measure: {}", 7, 10, "nothing is measured", None),
     ("measure: {speed: }", 7, 18, "measure.speed has no value", None),

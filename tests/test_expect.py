@@ -336,7 +336,7 @@ def test_a_frontier_lies_between_the_last_good_and_the_first_bad_value() -> None
     assert edges(BAD, GOOD, BAD) == [(1, 1, 2), (3, 2, 3)]
     assert edges(GOOD, LOST, None, BAD) == [(4, 1, 4)]
     assert edges(GOOD, GOOD) == []
-    assert edges(BAD, BAD) == []
+    assert edges(BAD, BAD) == [(None, None, 1)]  # bad at every value, also where no other formulation holds
 
 
 def test_a_frontier_tells_its_place_in_the_unit_of_the_axis() -> None:

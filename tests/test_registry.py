@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.errors import RegistrationError
-from harness.model import SKIP_WORDS
+from harness.model import SKIP_WORDS, Condition
 from harness.registry import (
     BACKENDS,
     FORMULATIONS,
     OPERATIONS,
     Lack,
+    Parameter,
     Registry,
     find_formulation,
     formulation,
@@ -76,6 +78,33 @@ def test_a_backends_own_formulation_comes_before_the_general_one(planted: Any) -
     formulation("op", "general", title="own", backends=("a",))(lambda xp, x: lambda: x)
     assert find_formulation("op", "general", "a").title == "own"  # type: ignore[union-attr]
     assert find_formulation("op", "general", "b").title == "t"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "taken", "refused", "allowed"),
+    [
+        (
+            Parameter(-1, "axis", kind="integer"),
+            [0, -3, Decimal("2.0")],
+            [Decimal("0.5"), "x", True],
+            "an integer",
+        ),
+        (
+            Parameter("machine", "rcond", ("machine",), "number", Condition(at_least=0, below=1)),
+            ["machine", 0, Decimal("1e-9")],
+            ["auto", 1, -1, Decimal("Infinity"), Decimal("NaN")],
+            "machine, a finite number ≥ 0 and < 1",
+        ),
+        (Parameter("a", "mode", ("a", "b")), ["a", "b"], ["c", 1], "a, b"),
+        (Parameter(None, "anything"), [1, "x", True], [], "anything"),
+    ],
+)
+def test_what_a_parameter_takes(
+    parameter: Parameter, taken: list[Any], refused: list[Any], allowed: str
+) -> None:
+    assert all(map(parameter.takes, taken))
+    assert not any(map(parameter.takes, refused))
+    assert parameter.allowed == allowed
 
 
 def test_unknown_needs_are_refused() -> None:

@@ -25,7 +25,6 @@ from harness.model import (
     InputSpec,
     Published,
     Written,
-    format_written,
 )
 from harness.registry import BACKENDS, OPERATIONS, formulations_of
 
@@ -133,16 +132,20 @@ def _parameters(exam: Examination) -> dict[str, Written | AxisReference]:
         path: Steps = ("parameters", name)
         if operation is not None:
             exam.known(path, name, declared, f"parameter of {operation.name}", key=True)
+        values: Sequence[Written] = (value,)
         if isinstance(value, str) and value.startswith("$"):
             reference = exam.reference(path, value)
-            if reference is not None:
-                found[name] = reference
-            continue
-        found[name] = value
-        choices = declared[name].choices if name in declared else None
-        if choices is not None and value not in choices:
-            allowed = ", ".join(map(format_written, choices))
-            exam.error(path, f"parameter {name!r} is {shown(value)}", f"allowed: {allowed}")
+            if reference is None:
+                continue
+            found[name] = reference
+            axis = next(a for a in exam.axes if a.name == reference.name)
+            values = () if axis.unit else axis.values
+        else:
+            found[name] = value
+        wrong = [v for v in values if name in declared and not declared[name].takes(v)]
+        if wrong:
+            hint = f"allowed: {declared[name].allowed}"
+            exam.error(path, f"parameter {name!r} is {', '.join(map(shown, wrong))}", hint)
     for name, parameter in declared.items():
         given = name in exam.draft.parameters or exam.is_refused("parameters", name)
         if parameter.default is None and not given:

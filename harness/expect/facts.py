@@ -207,7 +207,7 @@ def _frontiers(
         if len(judged) < 2:
             continue
         scanned[group] = judged
-        if len({bad for _, bad, _ in judged}) == 2:
+        if any(bad for _, bad, _ in judged):
             broken.add((group.dtype, group.mode, group.output, group.where))
     for group, judged in scanned.items():
         if (group.dtype, group.mode, group.output, group.where) not in broken:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
+
+from harness.errors import RegistrationError, did_you_mean
 
 Specials = Literal["ieee", "fn", "fnuz", "none"]
 """Which codes are not finite numbers (the suffixes are those of ml_dtypes).
@@ -31,6 +33,23 @@ class NumberFormat:
     specials: Specials = "ieee"  # which codes are not finite numbers
     signed: bool = True  # False: no sign bit, and no negative number
     subnormals: bool = True  # False: exponent field 0 is one more binade, without subnormals or zero
+
+    def __post_init__(self) -> None:
+        """Refuse a row that describes no format.
+
+        Raises
+        ------
+        RegistrationError
+            Unknown `specials`, or no bit left for the exponent.
+        """
+        if self.specials not in get_args(Specials):
+            hint = did_you_mean(self.specials, get_args(Specials))
+            raise RegistrationError(f"format {self.name!r} has specials {self.specials!r}; {hint}")
+        if self.precision < 1 or self.exponent_bits < 1:
+            raise RegistrationError(
+                f"format {self.name!r}: {self.bits} bits with precision {self.precision} leave "
+                f"{self.exponent_bits} bits for the exponent"
+            )
 
     @property
     def storage_bits(self) -> int:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import InputError
-from harness.model import Written, format_written
+from harness.model import Condition, Written, format_written
 from harness.registry import (
     Cost,
     ExactProblem,
@@ -173,6 +173,9 @@ OPERATION = register_operation(
                     "singular values up to rcond·σ₁ count as zero where a formulation truncates: a number, "
                     "or 'machine' for max(m, n)·2u"
                 ),
+                choices=("machine",),
+                kind="number",
+                within=Condition(at_least=0, below=1),
             )
         },
         cost=cost,

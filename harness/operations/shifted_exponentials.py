@@ -40,7 +40,9 @@ SECOND_ORDER: Final = 1
 
 DTYPES: Final = ("float64", "float32", "bfloat16", "float16")
 INPUTS: Final[Mapping[str, str]] = {"x": "any shape, at least one entry along `axis`"}
-PARAMETERS: Final[Mapping[str, Parameter]] = {"axis": Parameter(-1, "the axis that is normalised over")}
+PARAMETERS: Final[Mapping[str, Parameter]] = {
+    "axis": Parameter(-1, "the axis that is normalised over", kind="integer")
+}
 SOURCE: Final = (
     "Blanchard, Higham & Higham, Accurately computing the log-sum-exp and softmax functions, "
     "IMA J. Numer. Anal. 41 (2021), section 4; sums: Jeannerod & Rump, SIAM J. Matrix Anal. Appl. 34 (2013)"
