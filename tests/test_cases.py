@@ -60,6 +60,8 @@ def of_case(plan: Plan, case: str, **names: str) -> Iterator[Cell]:
             yield cell
 
 
+BUILT_IN = {"numpy", "torch-cpu"}
+
 # ---- how many, and of what --------------------------------------------------------------------------
 
 
@@ -68,7 +70,7 @@ def test_profiles_hold_enough_and_hold_one_another(cases: list[Case]) -> None:
     ids = {profile: {c.id for c in plan.cells} for profile, plan in plans.items()}
     assert ids["quick"] < ids["default"] < ids["full"]
     assert len(runnable(plans["default"])) >= 600
-    timed = [c for c in runnable(plans["default"]) if c.speed is not None]
+    timed = [c for c in runnable(plans["default"]) if c.speed is not None and c.backend in BUILT_IN]
     assert 70 <= len(timed) <= 100
     # Timing runs alone: what it may take at most must leave half of 180 s to accuracy.
     assert sum(c.speed.budget_s for c in timed if c.speed is not None) <= 90
@@ -77,8 +79,8 @@ def test_profiles_hold_enough_and_hold_one_another(cases: list[Case]) -> None:
 def test_every_operation_backend_and_dtype_of_the_families_has_cells(full: Plan) -> None:
     cells = runnable(full)
     assert {c.operation for c in cells} == set(OPERATIONS)
-    assert {c.backend for c in cells} >= {"numpy", "torch-cpu"}
-    assert {c.dtype for c in cells} == {"float64", "float32", "bfloat16", "float16"}
+    assert {c.backend for c in cells} >= BUILT_IN
+    assert {c.dtype for c in cells} >= {"float64", "float32", "bfloat16", "float16"}
     lengths = {c.axes["n"] for c in of_case(full, "softmax-length")}
     assert {1, 65536} <= lengths
     sizes = {c.axes["n"] for name in ("matmul-square", "matmul-large") for c in of_case(full, name)}
@@ -87,7 +89,7 @@ def test_every_operation_backend_and_dtype_of_the_families_has_cells(full: Plan)
 
 def test_every_case_tells_what_it_is_for(cases: list[Case]) -> None:
     guide = {row for case in cases for row in case.guide}
-    assert guide == {"NM4", "NM5", "LR1", "LA2", "LA5", "IN4"}
+    assert guide >= {"NM4", "NM5", "LR1", "LA2", "LA5", "IN4"}
     for case in cases:
         text = (SHIPPED / f"{case.name}.yaml").read_text("utf-8")  # one case a file, by its name
         assert text.startswith("# yaml-language-server: $schema=../harness/case.schema.json\n"), case.path
@@ -104,11 +106,12 @@ def test_every_data_file_belongs_to_a_case(cases: list[Case]) -> None:
 
 
 def test_stable_formulations_have_no_rule_that_lets_them_break(full: Plan) -> None:
-    stable = {"shifted", "online", "library", "householder_qr", "svd"}
+    exponentials = dict.fromkeys(("softmax", "log_softmax", "logsumexp"), {"shifted", "online", "library"})
+    stable = {**exponentials, "least_squares": {"householder_qr", "svd", "library"}}
     lenient = {
         (c.case, c.formulation, c.dtype)
         for c in full.cells
-        if c.formulation in stable and expected_of(c) != "ok"
+        if c.formulation in stable.get(c.operation, ()) and expected_of(c) != "ok"
     }
     # Without truncation no solution of least norm; and 65,536 ones are beyond float16.
     assert lenient == {
