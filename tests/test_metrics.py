@@ -55,6 +55,25 @@ def exact_power(base: int, exponent: int) -> ReferenceArray:
     return ReferenceArray.from_fractions([Fraction(base) ** exponent], (1,))
 
 
+def with_condition(
+    condition: object,
+    exact: list[float],
+    computed: list[float],
+    dtype: str = "float64",
+    *,
+    accumulate: str | None = None,
+    **own: float,
+) -> dict:
+    """Scores of an operation that gives a condition number among its quantities."""
+    operation = make_operation(bound=1.0, judge=lambda *_: {"y": own})
+    reference = Reference(
+        {"y": ReferenceArray.from_float64(np.array(exact))}, {"condition": np.asarray(condition)}
+    )
+    problem = ExactProblem("planted", {}, {}, DTYPES[dtype])
+    precision = Precision.of(DTYPES[dtype], accumulate or dtype)
+    return score(operation, problem, reference, {"y": np.array(computed)}, precision)["y"]
+
+
 @pytest.mark.parametrize(
     ("exact", "computed", "dtype", "outcome"),
     [
@@ -80,7 +99,9 @@ def exact_power(base: int, exponent: int) -> ReferenceArray:
         ([1e39], [INF], "float32", "ok"),  # rounds to inf
         ([1e39], [-INF], "float32", "overflow"),
         ([1e39], [3.4028234663852886e38], "float32", "saturated"),
+        ([-1e39], [-3.4028234663852886e38], "float32", "saturated"),
         ([1e39], [1.0], "float32", "wrong_class"),
+        ([0.0], [INF], "float32", "overflow"),
         ([70000.0], [65504.0], "float16", "saturated"),
         ([500.0], [NAN], "float8_e4m3fn", "ok"),  # overflow is NaN in this format
         ([500.0], [448.0], "float8_e4m3fn", "saturated"),
@@ -191,9 +212,67 @@ def test_own_judge_gives_the_ratio_and_is_not_asked_about_nan() -> None:
     assert row["outcome"] == "not_a_number"
 
 
+@pytest.mark.parametrize(("ratio", "outcome"), [(1.0, "ok"), (1.5, "zeroed")])
+def test_own_ratio_decides_about_a_zero(ratio: float, outcome: str) -> None:
+    operation = make_operation(bound=None, judge=lambda *_: {"y": {"bound_ratio": ratio}})
+    assert scored([2.0], [0.0], operation=operation)["outcome"] == outcome
+
+
+def test_own_judge_sees_finite_outputs_only() -> None:
+    def judge(_problem: object, _reference: object, outputs: dict, _precision: object) -> dict:
+        assert np.isfinite(outputs["y"]).all()
+        return {"y": {"norm_rel_error": 0.125}}
+
+    operation = make_operation(bound=None, judge=judge)
+    assert scored([1.0, 1.0], [1.0, 2.0], operation=operation)["norm_rel_error"] == 0.125
+    assert "norm_rel_error" not in scored([1.0], [INF], operation=operation)
+
+
+def test_the_worst_element_is_that_of_the_worst_outcome() -> None:
+    """An error of 1 that is a zero comes before one of 99, which its class allows."""
+    assert scored([100.0, 1.0, 4.0], [1.0, 0.0, 4.0], bound=0.5)["worst_index"] == "1"
+
+
+def test_an_exact_zero_has_an_error() -> None:
+    row = scored([0.0, 1.0], [2.0**-20, 1.0], bound=2.0**-22)
+    assert row["bound_ratio"] == 4
+    assert row["max_ulp"] == 2.0**129  # of the smallest subnormal number, 2⁻¹⁴⁹
+    assert row["max_rel_error"] == INF
+
+
+def test_quantiles_are_those_of_elements() -> None:
+    """Errors of 0 … 199 ulp: of 200 elements the ranks 0.5·199 = 99.5 and 0.99·199 = 197.01, upwards."""
+    row = scored(np.ones(200), 1 + 2.0**-23 * np.arange(200), bound=1.0)
+    found = (row["median_ulp"], row["p99_ulp"], row["max_ulp"])
+    assert found == pytest.approx((100, 198, 199), rel=1e-13)  # log₂ and back
+
+
+def test_the_radius_is_the_widest_of_elements_in_their_own_ulps() -> None:
+    array = ReferenceArray.from_float64(np.array([1.0, 1024.0]))
+    array.radius_log2[...] = [-40.0, -31.0]  # 2⁻¹⁷ and 2⁻¹⁸ of a float32 ulp
+    assert scored(array, [1.0, 1024.0])["reference_radius_ulp"] == 2.0**-17
+
+
 def test_norms_do_not_overflow() -> None:
     row = scored([1e300, 1e300], [1e300, 2e300], "float64", bound=1.0)
     assert row["norm_rel_error"] == pytest.approx(1 / math.sqrt(2), rel=1e-14)
+
+
+def test_kappa_error_where_the_unit_is_below_the_smallest_number() -> None:
+    """κ = 2⁻¹⁰⁷⁰: κ·u is 0 in float64, the quotient of 2⁻¹⁰⁷³ and κ over u is 2⁻³·2⁵³ = 2⁵⁰."""
+    assert with_condition(2.0**-1070, [1.0], [1.0])["kappa_error"] == 0
+    assert with_condition(2.0**-1070, [2.0**1000], [2.0**1000 * (1 + 2.0**-52)])["kappa_error"] == INF
+    row = with_condition(2.0**-1070, [1.0], [1.0], norm_rel_error=2.0**-1073)
+    assert row["kappa_error"] == 2.0**50
+
+
+def test_kappa_error_of_a_known_condition() -> None:
+    """‖ŷ − y‖/‖y‖ = 2⁻²⁰, κ = 2⁸: 2⁻²⁸ in units of u = 2⁻²⁴ (float32), whatever sums are taken in."""
+    row = with_condition([2.0**4, 2.0**8], [4.0], [4.0 + 2.0**-18], "float32", accumulate="float64")
+    assert row["condition"] == 2.0**8
+    assert row["kappa_error"] == 2.0**-4
+    assert "kappa_error" not in with_condition(0.0, [1.0], [1.0])
+    assert "kappa_error" not in with_condition(INF, [0.0], [1.0])  # ∞/∞ is no number
 
 
 @pytest.mark.parametrize(
@@ -204,6 +283,7 @@ def test_norms_do_not_overflow() -> None:
         (NAN, Fraction(1), 15, 0.0),
         (0.0, Fraction(1), 15, 0.0),
         (0.001, Fraction(0), 9, 3.0),
+        (1 + 2.0**-52, Fraction(1), 15, 15.0),  # 15.65, of which 15 are printed
         (5.0, Fraction(1), 15, 0.0),
     ],
 )

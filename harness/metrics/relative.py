@@ -67,7 +67,8 @@ def _kappa_error(j: Judgement) -> float | None:
     condition, error = _condition(j), _norm_rel_error(j)
     if condition is None or error is None or condition == 0:
         return None
-    return error / (condition * j.precision.u_out)
+    ratio = error / condition / j.precision.u_out  # κ·u may be 0 where κ is not: rows of subnormal numbers
+    return None if math.isnan(ratio) else ratio
 
 
 for _metric in (
