@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import harness
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -59,7 +61,7 @@ def test_the_python_in_the_readme_runs(tmp_path: Path) -> None:
 
 
 def test_the_formulation_in_contributing_is_right() -> None:
-    (code,) = blocks("python", ROOT / "CONTRIBUTING.md")
+    code = blocks("python", ROOT / "CONTRIBUTING.md")[0]
     check = """
 import numpy as np
 from harness import catalogue
@@ -74,6 +76,35 @@ print(abs(y - z).max() <= 1000 * 2.0 ** -52)  # exponents up to 1000 carry an er
 """
     done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def test_the_operation_in_contributing_is_judged(tmp_path: Path) -> None:
+    (tmp_path / "plugin.py").write_text(blocks("python", ROOT / "CONTRIBUTING.md")[1], encoding="utf-8")
+    (tmp_path / "case.yaml").write_text(
+        """
+case: shifted-logarithm
+title: A logarithm
+topic: stability
+operation: shifted_logarithm
+parameters: {shift: $shift}
+axes: {shift: [0, -1e-3, 1e-20]}
+inputs:
+  x: {recipe: values, values: [0, 1e-7, -0.9999, 3, 1e30, .inf, -1, -2, 1e-3]}
+""",
+        encoding="utf-8",
+    )
+    out = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", "case.yaml", "--plugin", "plugin.py", "--out", str(out)],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = harness.load(out).rows
+    assert len(rows) == 2 * 2 * 3
+    assert {row["verdict"] for row in rows} == {"pass"}
+    assert all(0 < row["bound_ratio"] <= 1 for row in rows)
+    # −2 is below −1 always; with a shift of −0.001, so are −0.9999 and −1
+    assert {row["not_a_number_count"] for row in rows} == {1, 3}
 
 
 def test_the_support_table_is_current() -> None:
