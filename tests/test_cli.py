@@ -184,6 +184,38 @@ def test_a_fault_of_ours_is_no_verdict(
     assert main(["list"]) == 130
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("list >&-", 0),
+        ("list -k nothing >&- 2>&-", 5),
+        ("list -k nothing 2>/dev/full", 5),
+        ("list >/dev/full", 3),
+        ("list | head -c 1", 0),
+        ("gate --baseline vanished --format json | true", 1),
+        ("run --quick -k naive -k float16 --out closed >&- 2>&-", 0),
+        ("run --quick -k naive -k float16 --out full 2>/dev/full", 0),
+        ("run --quick -k naive -k float16 --out unread 2> >(true)", 0),
+    ],
+)
+def test_the_exit_code_stands_where_nobody_can_read_the_output(
+    command: str, code: int, made: tuple[Path, str]
+) -> None:
+    folder, _ = made
+    assert main(["gate", "--accept", "--baseline", "vanished"]) == 0
+    table = folder / "vanished" / "results.csv"
+    table.write_text(table.read_text().replace("top=2", "top=2.5"))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    shell = f"set -o pipefail; {sys.executable} -m harness {command}"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 3:
+        assert done.stderr == "harness: cannot write standard output: No space left on device\n"
+
+
 def test_all_mistakes_of_a_case_file_at_once(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bad = elsewhere / "bad.yaml"
     bad.write_text(CASE.replace("softmax", "softmx").replace("linspace", "linspase"))
@@ -233,9 +265,7 @@ def test_list_as_json(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert (first["verdict"], first["timed"], first["axes"]) == (None, True, {"top": 0.5})
 
 
-def test_an_infinite_axis_value_is_text_in_json(
-    elsewhere: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_infinite_axis_value_is_text_in_json(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (elsewhere / "gap.yaml").write_text(
         CASE.replace("top: {unit: ln_max, times: [0.5, 2, 3], quick: [0.5, 2], full: [4]}", "top: [-.inf, 1]")
         .replace("linspace, low: 0, high: $top, shape: [16]", "values, values: [$top, 0]")

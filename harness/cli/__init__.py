@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, TextIO
 
 import click
 
@@ -65,23 +67,65 @@ def harness() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; a user's mistake is told without a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     try:
         code = harness.main(args=given, prog_name="harness", standalone_mode=False, obj=given)
         sys.stdout.flush()
     except UserError as error:
-        click.echo(f"harness: {error}", err=True)
+        _tell(f"harness: {error}")
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        with _unread(sys.stderr):
+            error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("harness: interrupted", err=True)
+        _tell("harness: interrupted")
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         return 0
-    except Exception:  # a fault of ours is no verdict: exit code 1 would say that something got worse
-        traceback.print_exc()
-        click.echo("harness: this is a defect of the harness; what was measured is kept", err=True)
+    except Exception as error:  # never exit code 1: a fault of ours does not say that something got worse
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            discard(sys.stdout)
+            _tell(f"harness: cannot write {error.filename or 'standard output'}: {error.strerror}")
+            return 3
+        _tell(traceback.format_exc() + "harness: this is a defect of the harness; what was measured is kept")
         return 3
+    finally:
+        with _unread(sys.stderr):
+            sys.stderr.flush()
     return int(code or 0)
+
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+def _open_closed_streams() -> None:
+    """Open what was closed before we started (`>&-`), or the next file to be opened would be printed into."""
+    for descriptor, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            setattr(sys, name, os.fdopen(descriptor, "r" if descriptor == 0 else "w", closefd=False))
+
+
+def _tell(text: str) -> None:
+    """Print to standard error; where nobody can read it, the exit code still stands."""
+    with _unread(sys.stderr):
+        click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def _unread(stream: TextIO) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        discard(stream)
+
+
+def discard(stream: TextIO) -> None:
+    """Let whatever else goes to a stream go nowhere: its reader is gone, or its disk full."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from harness.cli.options import baseline, output_format
-from harness.cli.output import bounded
+from harness.cli.output import bounded, say
 
 if TYPE_CHECKING:
     from harness.gate import GateReport
@@ -42,12 +42,9 @@ def command(run: str, baseline: str, accept: bool, format_: str) -> int:
     if format_ == "json":
         told = report.as_json()
         del told["schema_version"]
-        click.echo(as_json(**told | {"exit_code": code, "accepted": notes}))
+        say(as_json(**told | {"exit_code": code, "accepted": notes}))
         return code
-    for line in gate_lines(report):
-        click.echo(line)
-    for note in notes:
-        click.echo(f"{baseline}: {note}")
+    say("\n".join([*gate_lines(report), *(f"{baseline}: {note}" for note in notes)]))
     return code
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
+
+import click
+
+from harness.cli import discard
 
 SCHEMA_VERSION = 1
 
@@ -32,6 +37,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (Decimal, Fraction)):
         return int(value) if value == int(value) else float(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def say(text: str) -> None:
+    """Print what comes before a verdict: a reader that has seen enough (`| head -1`) does not change it."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        discard(sys.stdout)
 
 
 def bounded(lines: list[str], limit: int, what: str) -> list[str]:

@@ -83,9 +83,10 @@ def command(
     except InterruptedRunError as error:
         given = click.get_current_context().find_root().obj
         raise InterruptedRunError(error.message, f"go on with: {resuming(given, str(folder))}") from None
+    from harness.cli.output import say
     from harness.cli.summary import as_plain, lines
 
-    click.echo(as_plain(measured) if format_ == "json" else "\n".join(lines(measured)))
+    say(as_plain(measured) if format_ == "json" else "\n".join(lines(measured)))
     return int(measured.exit_code)
 
 

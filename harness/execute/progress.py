@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -82,7 +83,8 @@ class Lines:
         """See `Progress`."""
 
     def _say(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        with contextlib.suppress(OSError):  # nobody reads it: no reason to stop measuring
+            print(line, file=self._stream, flush=True)
 
 
 class Bar:
