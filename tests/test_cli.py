@@ -377,6 +377,16 @@ def test_report_writes_and_prints(made: tuple[Path, str], capsys: pytest.Capture
     assert capsys.readouterr().out == "copy.html\n"
     assert (folder / "copy.html").is_file()
     assert main(["report", "--out", "copy"]) == 2
+    for form in ("html", "json"):
+        assert main(["report", "--format", form, "--out", "no/folder"]) == 3
+        assert "cannot write no/folder: No such file or directory" in capsys.readouterr().err
+        assert main(["report", "--format", form, "--out", "copy.html/below"]) == 3
+        assert "cannot write copy.html/below: Not a directory" in capsys.readouterr().err
+    os.mkfifo("pipe")
+    with os.fdopen(os.open("pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as pipe:
+        assert main(["report", "--format", "markdown", "--out", "pipe"]) == 0
+        assert pipe.read(1) == b"#"
+    assert Path("pipe").is_fifo()
 
 
 def test_a_failing_case_exits_with_1_and_says_why(

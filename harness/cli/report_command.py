@@ -39,6 +39,7 @@ def command(run: str, formats: tuple[str, ...], out: str | None) -> None:
     from harness.errors import UsageError
     from harness.report import formats as known
     from harness.report import write_report
+    from harness.store import replace_text
 
     opened = api.load(run)
     wanted = formats or known()
@@ -50,6 +51,6 @@ def command(run: str, formats: tuple[str, ...], out: str | None) -> None:
             if out is None:
                 click.echo(text)
             else:
-                Path(out).write_text(text + "\n", encoding="utf-8")
+                replace_text(Path(out), text + "\n")
         else:
             click.echo(write_report(opened, name, None if out is None else Path(out)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -11,18 +12,26 @@ from harness.errors import CouldNotMeasureError
 def replace_text(path: Path, text: str) -> None:
     """Write `text` to `path` so that a reader sees the old content or the new one, never a part.
 
+    What is no file, /dev/stdout or a named pipe, is written to and not replaced.
+
     Raises
     ------
     CouldNotMeasureError
         The file cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    content = text.encode("utf-8", "backslashreplace")
     try:
-        partial.write_bytes(text.encode("utf-8", "backslashreplace"))
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise CouldNotMeasureError(
             f"cannot write {path}: {error.strerror}",
             "make room there or choose another folder; what the journal holds is kept",
         ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
