@@ -143,6 +143,40 @@ def test_a_last_line_that_lacks_only_its_newline_counts(tmp_path: Path) -> None:
     assert [r["cell"] for r in store.read(path)] == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cell": None},
+        {"cell": ["b"]},
+        {"kind": ["accuracy"]},
+        {"kind": {"accuracy": 1}},
+        {"status": None},
+        {"status": 7},
+        {"outputs": 3},
+        {"outputs": {"y": 3}},
+        {"note": {"$type": "Nothing"}},
+    ],
+)
+def test_a_garbled_line_is_measured_again(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "journal.jsonl"
+    with store.Journal(path) as journal:
+        journal.append(accuracy("a"))
+    garbled = {"schema_version": 1, **accuracy("b"), **change}
+    line = json.dumps({name: value for name, value in garbled.items() if value is not None})
+    with path.open("a") as file:
+        file.write(f"{line}\n" + "[" * 100_000 + "\n[]\n7\n")
+    with store.Journal(path) as journal:
+        assert [r["cell"] for r in journal.records] == ["a"]
+        journal.append(accuracy("b"))
+    assert [r["cell"] for r in store.read(path)] == ["a", "b"]
+    assert [
+        r["outcome"] for r in store.rows(make_plan(make_cell("a"), make_cell("b")), store.read(path))
+    ] == [
+        "ok",
+        "ok",
+    ]
+
+
 def test_nothing_is_recorded_twice(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with store.Journal(path) as journal:

@@ -32,6 +32,15 @@ _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
 """What makes two records of a kind the same record."""
 
 
+_HOLDS: Final[Mapping[str, tuple[str, type]]] = {
+    "accuracy": ("status", str),
+    "timing": ("status", str),
+    "reference": ("reference", str),
+    "environment": ("facts", dict),
+}
+"""What a record of a kind must hold beside that, and its type."""
+
+
 def identity(record: Record) -> tuple[Any, ...]:
     """Return what a record is about: its kind, and the cell, problem or machine part it measures.
 
@@ -52,7 +61,7 @@ def identity(record: Record) -> tuple[Any, ...]:
 def read(path: Path) -> list[dict[str, Any]]:
     """Return the records of a journal in the order written; a missing file has none.
 
-    A torn line is ignored, and of two records about the same thing the first counts.
+    A torn or garbled line is ignored, and of two records about the same thing the first counts.
 
     Raises
     ------
@@ -78,21 +87,33 @@ def read(path: Path) -> list[dict[str, Any]]:
                 "use the version of the harness that made the run",
             )
         key = identity(record)
-        if key not in seen:
+        if key not in seen and _is_whole(record):
             seen.add(key)
             records.append(record)
     return records
 
 
 def _decoded(line: bytes) -> dict[str, Any] | None:
-    """Return the record on a line, or None for a blank or torn one."""
+    """Return the record on a line, or None for a blank one and for what says of nothing what it is about."""
     if not line.strip():
         return None
     try:
         record = decode(line)
-    except (ValueError, KeyError, TypeError, ArithmeticError):
+        if not isinstance(record, dict):
+            return None
+        hash(identity(record))
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return None
-    return record if isinstance(record, dict) and record.get("kind") in _IDENTITY else None
+    return record
+
+
+def _is_whole(record: Record) -> bool:
+    """Return whether a record holds what is read from it; one that does not is measured again."""
+    name, type_ = _HOLDS.get(record["kind"], ("kind", str))
+    parts = [record.get(part, {}) for part in ("outputs", "timing")]
+    if not isinstance(record.get(name), type_) or not all(isinstance(part, dict) for part in parts):
+        return False
+    return all(isinstance(scored, dict) for scored in parts[0].values())
 
 
 class Journal:
