@@ -8,7 +8,8 @@ overridden. No heavy import here: arrays are named in annotations only.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -252,7 +253,10 @@ class Backend(Protocol):
         """Wait until all work started is done (CPU: nothing)."""
 
     def facts(self) -> Mapping[str, str]:
-        """Return versions, BLAS, thread counts as found, for the record. Called in the worker."""
+        """Return what the record says of it, called in the worker: versions, BLAS, thread counts as found.
+
+        `variables` tells its `own_variables` as they are set here (`variables_as_set`).
+        """
 
 
 # ---- recipes and metrics ---------------------------------------------------------------------------
@@ -347,9 +351,11 @@ def formulation(
     compute: str | Mapping[str, str | Lack] | None = None,
 ) -> Callable[[Callable[..., Thunk]], Callable[..., Thunk]]:
     """Register the decorated function as formulation `name` of `operation` (see `Formulation`)."""
+    subject = f"formulation {operation}/{name}" + (f" of {', '.join(backends)}" if backends else "")
     unknown = sorted(set(needs) - set(PRIMITIVE_GROUPS))
     if unknown:
-        raise RegistrationError(f"formulation {operation}/{name} needs unknown primitives {unknown}")
+        raise RegistrationError(f"{subject} needs unknown primitives {unknown}")
+    _require_known_compute(subject, compute)
 
     def register(build: Callable[..., Thunk]) -> Callable[..., Thunk]:
         only = None if backends is None else tuple(backends)
@@ -369,9 +375,49 @@ def library(
 
 
 def register_backend(backend: Backend) -> Backend:
-    """Register a backend."""
+    """Register a backend; every dtype, group and compute dtype that it names must exist."""
+    from harness.formats import DTYPES, FORMATS
+
+    for dtype, groups in backend.capabilities.items():
+        subject = f"backend {backend.name!r} declares"
+        _require_known(f"{subject} the dtype", dtype, DTYPES)
+        for group, declared in groups.items():
+            _require_known(f"{subject} for {dtype} the group", group, PRIMITIVE_GROUPS)
+            if not isinstance(declared, Lack):
+                _require_known(f"{subject} for {dtype} that {group} is computed in", declared, FORMATS)
     BACKENDS.add(backend.name, backend, type(backend).__module__)
     return backend
+
+
+def _require_known_compute(subject: str, compute: str | Mapping[str, str | Lack] | None) -> None:
+    from harness.formats import DTYPES
+
+    if isinstance(compute, str):
+        _require_known(f"{subject} declares that it computes in", compute, DTYPES)
+        return
+    for dtype, declared in (compute or {}).items():
+        _require_known(f"{subject} declares the dtype", dtype, DTYPES)
+        if not isinstance(declared, Lack):
+            _require_known(f"{subject} declares that {dtype} is computed in", declared, DTYPES)
+
+
+def _require_known(said: str, found: object, allowed: Iterable[str]) -> None:
+    known = tuple(allowed)
+    if found not in known:
+        hint = did_you_mean(str(found), known)
+        raise RegistrationError(f"{said} {found!r}, which there is not; {hint}")
+
+
+def own_variables(backend: Backend) -> Mapping[str, str]:
+    """Return the variables that configure a backend beyond its number of threads."""
+    one, two = backend.environment(1), backend.environment(2)
+    return {name: value for name, value in one.items() if two.get(name) == value}
+
+
+def variables_as_set(backend: Backend) -> str:
+    """Return the `own_variables` as this process has them, as `NAME=value …`, or `none` if there are none."""
+    found = (f"{name}={os.environ.get(name, '(not set)')}" for name in own_variables(backend))
+    return " ".join(found) or "none"
 
 
 def register_recipe(recipe: Recipe) -> Recipe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,10 @@ from harness.registry import (
     find_formulation,
     formulation,
     formulations_of,
+    own_variables,
+    register_backend,
     support,
+    variables_as_set,
 )
 
 
@@ -74,6 +78,13 @@ def test_support(planted: Any) -> None:
         assert found.word in SKIP_WORDS
 
 
+def test_the_narrowest_accumulator_of_what_a_formulation_needs_is_its_own(planted: Any) -> None:
+    formulation("op", "both", title="t", needs=("sum", "matmul"))(lambda xp, x: lambda: x)
+    for reductions in (("float32", "bfloat16"), ("bfloat16", "float32")):
+        planted.capabilities["bfloat16"].update(zip(("sum", "matmul"), reductions, strict=True))
+        assert support("op", "both", planted, "bfloat16") == "bfloat16"
+
+
 def test_a_backends_own_formulation_comes_before_the_general_one(planted: Any) -> None:
     formulation("op", "general", title="own", backends=("a",))(lambda xp, x: lambda: x)
     assert find_formulation("op", "general", "a").title == "own"  # type: ignore[union-attr]
@@ -110,6 +121,82 @@ def test_what_a_parameter_takes(
 def test_unknown_needs_are_refused() -> None:
     with pytest.raises(RegistrationError, match="needs unknown primitives"):
         formulation("op", "x", title="t", needs=("fft",))
+
+
+def backend(capabilities: Any) -> Any:
+    return SimpleNamespace(name="mine", capabilities=capabilities)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "said"),
+    [
+        (
+            {"flaot32": {}},
+            "backend 'mine' declares the dtype 'flaot32', which there is not; did you mean 'float32'?",
+        ),
+        (
+            {"float32": {"matmull": "float32"}},
+            "backend 'mine' declares for float32 the group 'matmull', which there is not; "
+            "did you mean 'matmul'?",
+        ),
+        (
+            {"float32": {"sum": "flaot32"}},
+            "backend 'mine' declares for float32 that sum is computed in 'flaot32', which there is not; "
+            "did you mean 'float32'?",
+        ),
+        ({"float32": {"sum": None}}, "computed in None"),
+        ({"tf32": {"matmul": "tf32"}}, "computed in 'tf32'"),  # no format: what products accumulate in is one
+    ],
+)
+def test_a_backend_names_what_exists(capabilities: Any, said: str) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        register_backend(backend(capabilities))
+    assert said in str(caught.value)
+    assert "mine" not in BACKENDS
+
+
+@pytest.mark.parametrize(
+    ("compute", "said"),
+    [
+        (
+            "flaot64",
+            "formulation op/x of a declares that it computes in 'flaot64', which there is not; did you mean",
+        ),
+        ({"flaot32": "float32"}, "declares the dtype 'flaot32', which there is not; did you mean 'float32'?"),
+        ({"float32": "double"}, "declares that float32 is computed in 'double', which there is not"),
+    ],
+)
+def test_a_formulation_names_dtypes_that_exist(compute: Any, said: str) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        formulation("op", "x", title="t", backends=("a",), compute=compute)(lambda xp, x: lambda: x)
+    assert said in str(caught.value)
+    assert "op/x@a" not in FORMULATIONS
+
+
+def test_a_misspelt_name_in_a_plug_in_is_its_users_mistake(tmp_path: Path) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from harness.backends.numpy import CAPABILITIES, NumpyBackend, register\n"
+        "register(NumpyBackend(name='mine', capabilities={**CAPABILITIES, 'float32': {'sum': 'flaot32'}}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "list", "--plugin", str(plugin)], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "backend 'mine' declares for float32 that sum is computed in 'flaot32'" in done.stderr
+    assert "did you mean 'float32'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_own_variables_are_those_that_threads_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine: Any = SimpleNamespace(
+        environment=lambda n: {"OMP_NUM_THREADS": str(n), "MINE_A": "1", "MINE_B": "2"}
+    )
+    assert own_variables(mine) == {"MINE_A": "1", "MINE_B": "2"}
+    monkeypatch.setenv("MINE_A", "3")
+    assert variables_as_set(mine) == "MINE_A=3 MINE_B=(not set)", "what this process has, not what was asked"
+    mine.environment = lambda n: {"OMP_NUM_THREADS": str(n)}
+    assert variables_as_set(mine) == "none"
 
 
 def test_the_catalogue_imports_no_array_library() -> None:
