@@ -13,6 +13,7 @@ import pytest
 
 from harness.expect import FACT_COLUMNS, facts, verdicts
 from harness.expect.fitting import fit_slope, student_t
+from harness.expect.measured import breaks
 from harness.model import Axis, Case, Cell, Condition, FactSpec, Plan, Rule, Skip, SpeedSpec, cell_id
 
 
@@ -98,6 +99,9 @@ ACCURATE = Condition(at_most=Decimal(500))
         (Rule(bounds={"bound_ratio": Condition(above=5, at_most=40)}), {"ratio": 2.0}, "fail",
          "bound_ratio 2 ≤ 5"),
         (Rule(breaks="maybe", bounds={"bits": Condition(at_least=3)}), {"bits": 2.0}, "fail", "bits 2 < 3"),
+        # what is known to be broken outweighs what is not known
+        (Rule(bounds={"max_ulp": ACCURATE, "bits": Condition(at_least=3)}), {"bits": 2.0}, "fail",
+         "bits 2 < 3"),
         (Rule(bounds={"timer": Condition(equals=("wall", "graph"))}), {"timer": "cold"}, "fail",
          "timer cold is none of {wall, graph}"),
     ],
@@ -159,6 +163,8 @@ def test_a_skipped_cell_says_why() -> None:
         (Rule(bounds={"bound_ratio": Condition(above=5)}), {}, "pass", "fixed_upstream: numpy#8775"),
         (Rule(bounds={"bound_ratio": Condition(above=5)}), {"ratio": 2.0}, "fail", "defect numpy#8775"),
         (Rule(outcome=("overflow",)), {"outcome": "crashed"}, "inconclusive", "no answer: crashed"),
+        (Rule(bounds={"bound_ratio": Condition(above=1), "max_ulp": Condition(above=5)}), {"ratio": 2.0},
+         "inconclusive", "defect numpy#8775: max_ulp was not measured"),
     ],
 )  # fmt: skip
 def test_known_defects(rule: Rule, row: dict[str, Any], verdict: str, start: str) -> None:
@@ -166,6 +172,34 @@ def test_known_defects(rule: Rule, row: dict[str, Any], verdict: str, start: str
     result = judged(a_row(cell, **row), cell)
     assert result[0] == verdict
     assert result[1].startswith(start)
+
+
+def test_a_cell_that_changes_the_arithmetic_of_its_process_fails() -> None:
+    cell = a_cell()
+    row = a_row(cell, fp_environment="flush-to-zero off → on")
+    assert judged(row, cell)[:2] == (
+        "fail",
+        "outcome ok; bound_ratio 0.25 ≤ 1; left the floating-point environment flush-to-zero off → on",
+    )
+    assert judged({**row, "outcome": "crashed"}, cell)[0] == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("row", "broken"),
+    [
+        ({"outcome": "ok", "bound_ratio": 1.0}, False),
+        ({"outcome": "ok", "bound_ratio": math.nextafter(1, 2)}, True),
+        ({"outcome": "ok", "bound_ratio": "nan"}, True),  # no number is at most 1
+        ({"outcome": "ok", "bound_ratio": 7.0, "undecided": 1}, None),
+        ({"outcome": "overflow", "undecided": 1}, None),
+        ({"outcome": "raised"}, True),
+        ({"outcome": "timeout"}, None),
+        ({"outcome": "ok"}, None),
+        ({}, None),
+    ],
+)
+def test_what_breaks(row: dict[str, Any], broken: bool | None) -> None:
+    assert breaks(row) is broken
 
 
 def test_a_cell_that_is_only_timed() -> None:
@@ -276,6 +310,10 @@ def test_a_scattered_exponent_outside_what_is_expected_is_inconclusive() -> None
     (fact,) = sweep(list(noisy), {n: {"time_median_s": t} for n, t in noisy.items()}, spec)
     assert fact["low"] < 1 < fact["value"]
     assert fact["verdict"] == "inconclusive"
+    steeper = replace(spec, expect={"exponent": Condition(at_least=Decimal("1.5"))})
+    (fact,) = sweep(list(noisy), {n: {"time_median_s": t} for n, t in noisy.items()}, steeper)
+    assert fact["value"] < 1.5 < fact["high"]
+    assert fact["verdict"] == "inconclusive"
 
 
 def test_few_points_are_inconclusive_where_more_were_to_be_had() -> None:
@@ -337,6 +375,12 @@ def test_a_frontier_lies_between_the_last_good_and_the_first_bad_value() -> None
     assert edges(GOOD, LOST, None, BAD) == [(4, 1, 4)]
     assert edges(GOOD, GOOD) == []
     assert edges(BAD, BAD) == [(None, None, 1)]  # bad at every value, also where no other formulation holds
+
+
+def test_a_frontier_does_not_depend_on_the_order_of_the_values() -> None:
+    states = {4: BAD, 1: GOOD, 3: BAD, 2: GOOD}
+    (fact,) = sweep(list(states), states)
+    assert (fact["value"], fact["low"], fact["high"]) == (3, 2, 3)
 
 
 def test_a_frontier_tells_its_place_in_the_unit_of_the_axis() -> None:

@@ -116,6 +116,8 @@ def test_the_exit_code_of_a_run(verdicts: list[tuple[str, str]], code: int) -> N
         # no answer where the baseline had one is a loss
         ({}, {"outcome": "timeout", "ratio": None, "verdict": "inconclusive"}, "regressed", 1),
         ({"outcome": "raised"}, {"outcome": "crashed", "verdict": "inconclusive"}, "regressed", 1),
+        ({}, {"outcome": "crashed", "ratio": None, "verdict": "inconclusive", "inputs_digest": "d2"},
+         "regressed", 1),
         ({"outcome": "crashed"}, {"outcome": "crashed", "verdict": "inconclusive"}, "inconclusive", 3),
         # other inputs, another accumulator: not comparable
         ({}, {"inputs_digest": "d2"}, "changed", 3),
@@ -251,6 +253,7 @@ def test_times_advise_on_the_same_machine_only() -> None:
     assert kinds(gated([base], [slow])) == ["faster"]
     assert kinds(gated([timed(1.02e-3, 5e-6)], [base])) == []
     assert kinds(gated([timed(1.5e-3, 6e-4)], [base])) == []
+    assert kinds(gated([timed(0.95e-3, 5e-6)], [base])) == []  # 5 % faster, and surely so: within 10 %
     elsewhere = {**HEADER, "environment": {**HERE, "cpu": "B"}}
     other = compare_with_baseline([slow], HEADER, [base], elsewhere)
     assert (kinds(other), other.comparable_times) == ([], False)
@@ -298,6 +301,7 @@ def test_an_accepted_run_passes_its_own_gate(tmp_path: Path) -> None:
     assert (report.exit_code, kinds(report), report.counts["compared"]) == (0, [], 3)
     assert report.notes == ()
     assert report.counts["times_compared"] == 1
+    assert {row["cell"][-1]: row["bound_ratio"] for row in baseline.rows}["2"] == 0.333333
 
 
 def test_accepting_twice_gives_the_same_bytes_whatever_the_order(tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ def _decide_defect(row: Row, rule: Rule) -> tuple[str, str]:
         return "pass", f"known defect {rule.defect}: {reason}"
     if healthy:
         return "pass", f"fixed_upstream: {rule.defect} no longer shows: {_combine(clean)[1]}"
+    if verdict == "inconclusive":
+        return verdict, f"defect {rule.defect}: {reason}"
     return verdict, f"defect {rule.defect} shows otherwise than declared: {reason}"
 
 
