@@ -397,6 +397,7 @@ IDENTITY = "softmax-overflow/naive/torch-cpu/float16/n=8,top=0.99"
 )
 def test_keyword_expressions(expression: str, holds: bool) -> None:
     assert keyword_test(expression)(IDENTITY) is holds
+    assert keyword_test(expression)(IDENTITY.upper()) is holds
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,49 @@ def test_prepare_writes_bits_and_tells_where_the_reference_came_from(
     assert second["inputs_digest"] == reply["inputs_digest"]
 
 
+def test_a_reference_is_not_taken_for_that_of_other_parameters(referee: Referee) -> None:
+    """The same four numbers along either axis: 1/2 in rows of equal logits, 1/(1 + e) in columns."""
+    spec = InputSpec("x", "values", {"values": [[Decimal(0), Decimal(0)], [Decimal(1), Decimal(1)]]})
+    rows, columns = (
+        referee.prepared(make_problem(key=f"axis {axis}", inputs=(spec,), parameters={"axis": axis}))
+        for axis in (1, 0)
+    )
+    assert rows.digest == columns.digest
+    assert (rows.found, columns.found) == ("computed", "computed")
+    assert rows.reference.outputs[OUTPUT].to_float64().tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    assert columns.reference.outputs[OUTPUT].to_float64()[0, 0] == pytest.approx(1 / (1 + np.e), rel=1e-15)
+
+
+def test_a_reference_is_not_taken_for_that_of_another_dtype_of_one_format(referee: Referee) -> None:
+    spec = InputSpec("x", "values", {"values": LOGITS})
+    problem = make_problem(operation="dot", inputs=(spec, replace(spec, name="y")), parameters={})
+    single, tensor = (referee.prepared(replace(problem, key=d, dtype=d)) for d in ("float32", "tf32"))
+    assert single.digest == tensor.digest
+    assert tensor.found == "computed"
+
+
+def test_a_reference_of_an_older_version_is_made_again(
+    referee: Referee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    referee.prepared(make_problem())
+    operation = OPERATIONS["softmax"]
+    newer = replace(operation, reference_version=operation.reference_version + 1)
+    monkeypatch.setitem(OPERATIONS._items, "softmax", newer)
+    assert referee.prepared(make_problem(key="newer")).found == "computed"
+
+
+def test_the_bound_is_that_of_the_accumulator(referee: Referee, tmp_path: Path) -> None:
+    """Three terms: u·(15 + g + G) + 2u_acc, so that sums in float16 allow 2⁻¹⁰ more."""
+    shares = np.exp([-2.0, -1, 0]) / np.exp([-2.0, -1, 0]).sum()
+    wrong = np.float32(shares * (1 + 2.0**-12))
+    narrow, same = (
+        scored(referee, tmp_path, wrong, compute_dtype=dtype)["rows"][OUTPUT]["bound_ratio"]
+        for dtype in ("float16", "float32")
+    )
+    assert narrow < 0.5  # 2⁻¹² of at least 2⁻¹⁰
+    assert same > 100  # 2⁻¹² of at most 2⁻²⁴·22
+
+
 def test_memory_is_bounded_by_bytes_and_the_last_problem_stays(
     referee: Referee, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from flint import arb
 
-from harness.reference.cache import ReferenceCache, default_folder, dumps, loads
+from harness.reference.cache import SCHEMA, ReferenceCache, default_folder, dumps, loads
 from harness.reference.elements import Reference, ReferenceArray
 
 KEY_PARTS: dict[str, Any] = {
@@ -99,6 +99,12 @@ def test_an_entry_is_compact(tmp_path: Path) -> None:
 )
 def test_whatever_a_reference_depends_on_changes_its_key(changes: dict[str, Any]) -> None:
     assert key(**changes) != key()
+
+
+def test_another_format_of_entries_has_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key()
+    monkeypatch.setattr("harness.reference.cache.SCHEMA", SCHEMA + 1)
+    assert key() != before
 
 
 def test_equal_numbers_have_one_key_however_written() -> None:

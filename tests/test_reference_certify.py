@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.formats import FORMATS
-from harness.reference.certify import ball_of, certify, certify_elements, dot, exact_balls, total
-from harness.reference.elements import FINITE, POS_INF, UNDECIDED, ZERO
+from harness.reference.certify import ball_of, certify, certify_elements, dot, exact_balls, holds, total
+from harness.reference.elements import FINITE, NAN, POS_INF, UNDECIDED, ZERO, ReferenceArray
 
 FLOAT64, FLOAT32 = FORMATS["float64"], FORMATS["float32"]
 
@@ -102,3 +102,18 @@ def test_a_number_lies_in_its_ball(number: int | float | Decimal | Fraction) -> 
     exact = Fraction(number)
     assert (ball * exact.denominator).contains(arb(exact.numerator))
     assert ball.rad() <= abs(ball) * arb(2) ** -98
+
+
+@pytest.mark.parametrize("fmt", [FLOAT64, FLOAT32], ids=lambda f: f.name)
+def test_a_radius_holds_up_to_a_thousandth_of_an_ulp(fmt) -> None:  # type: ignore[no-untyped-def]
+    """1/1024 of the ulp of 1, 2^(1−p); of the smallest subnormal number below the normal ones."""
+    found = ReferenceArray.from_float64(np.array([1.0, 1.0, 2.0**-1030, 2.0**-1030]))
+    least = fmt.exponent_min - fmt.precision + 1
+    enough = np.array([1 - fmt.precision, 1 - fmt.precision, least, least]) - 10.0
+    found.radius_log2[...] = enough + np.array([0, 1 / 16, 0, 1 / 16])
+    assert holds(found, fmt).tolist() == [True, False, True, False]
+    assert holds(found, fmt, enough + 1 / 16).tolist() == [True] * 4
+
+
+def test_what_is_undecided_never_holds() -> None:
+    assert holds(ReferenceArray.from_kinds([UNDECIDED, NAN, ZERO]), FLOAT64).tolist() == [False, True, True]
