@@ -575,3 +575,7 @@ def test_digest_counts_name_format_shape_and_every_bit():
     both = {"a": (f32, x), "b": (f32, x)}
     assert digest(both) == digest(dict(reversed(both.items())))
     assert digest({"x": (f32, np.asfortranarray(x))}) == base
+    long = np.zeros(100_000)
+    last = long.copy()
+    last[-1] = 1.0
+    assert digest({"x": (f32, long)}) != digest({"x": (f32, last)})

@@ -15,6 +15,7 @@ from harness.formats import DTYPES, FORMATS, Precision, decode, encode, round_ar
 from harness.metrics.score import score
 from harness.operations.dot import OPERATION
 from harness.reference.elements import NAN, ZERO
+from harness.reference.inner_product import error_bound_log2
 from harness.registry import BACKENDS, ExactProblem, find_formulation, support
 
 catalogue.load()
@@ -148,6 +149,33 @@ def test_undefined_where_infinity_meets_zero() -> None:
 def test_shapes_that_do_not_fit(x: tuple[int, ...], y: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="two vectors of one length"):
         OPERATION.reference(problem_of("float64", np.ones(x), np.ones(y)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "compute"),
+    [("float32", "float32"), ("float32", "float64"), ("bfloat16", "float32"), ("tf32", "float32")],
+)
+@pytest.mark.parametrize(("magnitude", "value"), [(3, Fraction(1, 2)), (3, 3), (0, 0), (2**-150, 0)])
+def test_the_bound_by_hand(dtype: str, compute: str, magnitude: Any, value: Any) -> None:
+    """(1 + u_out)·5·u_acc·Σ + u_out·|s| + 5ω; rounded inputs: Σ·(1 + u_in)², and ((1 + u_in)² − 1)·Σ more."""
+    u_out = {"float32": Fraction(1, 2**24), "tf32": Fraction(1, 2**24), "bfloat16": Fraction(1, 2**8)}[dtype]
+    u_acc = {"float32": Fraction(1, 2**24), "float64": Fraction(1, 2**53)}[compute]
+    least = Fraction(1, 2**133) if dtype == "bfloat16" else Fraction(1, 2**149)
+    growth = (1 + Fraction(1, 2**11)) ** 2 if dtype == "tf32" else 1
+    total, exact = Fraction(magnitude), Fraction(value)
+    expected = ((1 + u_out) * 5 * u_acc * growth + growth - 1) * total + u_out * exact + 5 * least
+    with np.errstate(divide="ignore"):
+        found = error_bound_log2(
+            5, np.log2(float(total)), np.log2(float(exact)), Precision.of(DTYPES[dtype], compute)
+        )
+    log2 = math.log2(expected.numerator) - math.log2(expected.denominator)
+    assert float(found) == pytest.approx(log2, abs=1e-12)  # a log₂ near 150 is held to 2⁻⁴⁵
+
+
+def test_the_bound_of_nothing_and_of_what_is_undefined() -> None:
+    precision = Precision.of(DTYPES["float32"], "float32")
+    assert error_bound_log2(0, -math.inf, -math.inf, precision) == -math.inf
+    assert error_bound_log2(3, math.inf, math.nan, precision) == math.inf
 
 
 def test_cost() -> None:
