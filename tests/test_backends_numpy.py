@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -172,6 +173,32 @@ def test_threads_are_set_by_variables_and_told():
     assert environment["OPENBLAS_NUM_THREADS"] == environment["OMP_NUM_THREADS"] == "3"
     BACKEND.start(1)
     assert BACKEND.facts()["blas_threads"] == "1"
+
+
+def test_variables_are_told_as_they_are_set(monkeypatch):
+    assert BACKEND.facts()["variables"] == "none"
+    second = NumpyBackend(name="numpy-nehalem", variables={"OPENBLAS_CORETYPE": "Nehalem"})
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    assert second.facts()["variables"] == "OPENBLAS_CORETYPE=(not set)"
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    assert second.facts()["variables"] == "OPENBLAS_CORETYPE=Nehalem"
+
+
+def test_instruction_sets_are_told_without_those_that_are_disabled():
+    found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    if not found:
+        pytest.skip("this NumPy found nothing beyond what it is built for")
+    assert set(found) <= set(BACKEND.facts()["simd"].split())
+    code = "from harness.backends.numpy import NumpyBackend as N; print(N().facts()['simd'])"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "NPY_DISABLE_CPU_FEATURES": " ".join(found)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert told, "what NumPy is built for"
+    assert not set(told) & set(found)
 
 
 def test_warnings_are_off_after_start():

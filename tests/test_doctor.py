@@ -67,6 +67,8 @@ def test_every_backend_is_started_or_its_lack_is_told(
     told = {(b["backend"], b.get("threads")): b for b in found["backends"]}
     assert told["numpy", 1]["facts"]["blas_threads"] == "1"
     assert told["numpy", 2]["facts"]["blas_threads"] == "2"
+    assert told["numpy", 1]["facts"]["variables"] == "none"
+    assert told["numpy", 1]["facts"]["simd"]
     assert told["torch-cpu", None]["reason"] == "not installed: torch"
     assert found["machine"]["cores_allowed"] >= 1
 

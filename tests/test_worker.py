@@ -281,6 +281,24 @@ def test_cold_timing_is_refused_not_faked(shared):
     assert "numpy times hot inputs only; found cache: cold" in reply["error"]
 
 
+def test_a_misspelt_instruction_set_is_no_silent_plain_numpy(own, tmp_path, monkeypatch):
+    """Neither where NumPy is imported by the backend nor where a plug-in imported it before."""
+    monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", "NO_SUCH_FEATURE")
+    early = tmp_path / "imports_numpy.py"
+    early.write_text("import numpy\n")
+    for options in ((), ("--plugin", str(early))):
+        worker = own("numpy", *options)
+        assert worker.hello["status"] == "error"
+        assert "NPY_DISABLE_CPU_FEATURES" in worker.hello["error"]
+        assert "cannot disable CPU features (NO_SUCH_FEATURE)" in worker.hello["error"]
+        assert worker.process.wait(20) == 3
+
+
+def test_the_first_words_tell_what_a_backend_was_configured_with(shared):
+    assert shared.hello["facts"]["variables"] == "none"
+    assert shared.hello["facts"]["simd"]
+
+
 def test_peaks_are_measured_or_lacking_for_a_reason(shared):
     peak = shared.ask({"do": "peak", "dtype": "float32"})
     assert peak["status"] == "ok"

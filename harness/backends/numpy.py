@@ -20,7 +20,7 @@ from harness.backends.alignment import aligned_copy
 from harness.backends.namespace import Namespace
 from harness.errors import DtypeError
 from harness.formats import DTYPES, FORMATS, DType, NumberFormat
-from harness.registry import PRIMITIVE_GROUPS, Lack, register_backend
+from harness.registry import PRIMITIVE_GROUPS, Lack, register_backend, variables_as_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,7 +142,7 @@ class NumpyBackend:
         """Return at once: NumPy's calls return when their work is done."""
 
     def facts(self) -> Mapping[str, str]:
-        """Return versions, the BLAS libraries loaded, and their threads."""
+        """Return versions, the BLAS libraries loaded and their threads, instruction sets, own variables."""
         from threadpoolctl import threadpool_info
 
         pools = [p for p in threadpool_info() if p["user_api"] == "blas"]
@@ -151,7 +151,17 @@ class NumpyBackend:
             **{name: version(name) for name in self.requires},
             "blas": ", ".join(dict.fromkeys(names)) or "unknown",
             "blas_threads": ", ".join(dict.fromkeys(str(p["num_threads"]) for p in pools)) or "unknown",
+            "simd": _simd(),
+            "variables": variables_as_set(self),
         }
+
+
+def _simd() -> str:
+    """Return the instruction sets that NumPy uses here: of its build, then found; those disabled are not."""
+    import numpy as np
+
+    found = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    return " ".join([*found.get("baseline", ()), *found.get("found", ())]) or "unknown"
 
 
 @cache

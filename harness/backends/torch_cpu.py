@@ -12,7 +12,7 @@ from harness.backends.alignment import aligned_copy
 from harness.backends.namespace import Namespace
 from harness.errors import DtypeError
 from harness.formats import DTYPES, FORMATS, DType, NumberFormat
-from harness.registry import PRIMITIVE_GROUPS, Lack, register_backend
+from harness.registry import PRIMITIVE_GROUPS, Lack, register_backend, variables_as_set
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,6 +142,7 @@ class TorchCpuBackend:
             "threads": str(torch.get_num_threads()),
             "interop_threads": str(torch.get_num_interop_threads()),
             "deterministic": str(torch.are_deterministic_algorithms_enabled()).lower(),
+            "variables": variables_as_set(self),
         }
 
 

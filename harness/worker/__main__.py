@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     faulthandler.enable()
     hello = {"hello": PROTOCOL_VERSION, "pid": os.getpid(), "backend": options.backend}
     try:
+        _import_numpy()
         catalogue.load(options.plugin)
         backend = _started(options.backend, options.threads, options.flags)
         facts = dict(backend.facts())
@@ -46,6 +47,20 @@ def main(arguments: list[str] | None = None) -> None:
     channel.reply({**hello, "status": "ok", "facts": facts})
     while True:
         service.serve(channel.next_request())
+
+
+def _import_numpy() -> None:
+    """Import NumPy, before a plug-in may; raises UserError if it does not know what its variables name.
+
+    NumPy only warns of a misspelt instruction set in NPY_DISABLE_CPU_FEATURES, and Python hides that warning:
+    the backend would run, and be recorded, as something that it is not.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "During parsing environment variable", ImportWarning)
+        try:
+            import numpy  # noqa: F401
+        except ImportWarning as warning:
+            raise UserError(" ".join(str(warning).split())) from None
 
 
 def _started(name: str, threads: int, flags: dict[str, object]) -> Backend:
