@@ -361,7 +361,7 @@ _ROW = st.fixed_dictionaries(
     {
         c.name: st.none() | _VALUES[c.kind]
         for c in COLUMNS
-        if c.name not in ("cell", "axes", "outcome", "verdict")
+        if c.name not in ("cell", "axes", "outcome", "verdict", "severity")
     }
 )
 

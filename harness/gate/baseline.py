@@ -66,7 +66,7 @@ def read_baseline(folder: Path) -> Baseline:
         raise NoBaselineError(
             f"baseline {folder} {found}", f"make one with: harness gate --accept --baseline {folder}"
         )
-    rows = read_rows(folder / RESULTS)
+    rows = read_rows(folder / RESULTS, RESULT_COLUMNS)
     if not rows:
         raise NoBaselineError(
             f"baseline {folder} is empty", f"renew it with: harness gate --accept --baseline {folder}"
@@ -76,7 +76,7 @@ def read_baseline(folder: Path) -> Baseline:
     header = _read_header(folder / HEADER)
     times: dict[str, Row] = {}
     if (folder / TIMES).is_file():
-        times = {row["cell"]: row for row in read_facts(folder / TIMES)}
+        times = {row["cell"]: row for row in read_facts(folder / TIMES, TIME_COLUMNS)}
     return Baseline([{**row, **times.get(row["cell"], {})} for row in rows], header)
 
 
@@ -199,9 +199,15 @@ def _header_of_run(folder: Path) -> Mapping[str, Any]:
 def _read_header(path: Path) -> Mapping[str, Any]:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
-        version = header["schema_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is damaged: {type(error).__name__}: {error}") from None
+        version = int(header["schema_version"])
+        for name in ("environment", "cases"):
+            if not isinstance(header.get(name, {}), dict):
+                raise TypeError(f"{name} is no mapping")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{path} is damaged: {type(error).__name__}: {error}",
+            "take it back from version control, or accept a run into another folder",
+        ) from None
     if version > SCHEMA_VERSION:
         raise UsageError(
             f"{path} has schema version {version}, this harness reads up to {SCHEMA_VERSION}",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import UsageError
+from harness.model import OUTCOMES, VERDICTS
 from harness.store.columns import AXIS_PREFIX, COLUMNS, FOR_VERDICTS, KINDS
 from harness.store.files import replace_text
 from harness.store.rows import axis_columns
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = Mapping[str, Any]
+
+NEEDED: Final = ("cell", "outcome", "verdict", "axes")
+"""Columns without which a table is none of results."""
+
+_WORDS: Final = {"outcome": OUTCOMES, "verdict": VERDICTS, "severity": ("fail", "warn")}
 
 
 def write_results(rows: Sequence[Row], path: Path) -> None:
@@ -39,25 +45,24 @@ def write_table(rows: Iterable[Row], names: Sequence[str], path: Path) -> None:
     replace_text(path, "".join(",".join(map(_field, line)) + "\n" for line in lines))
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path, needed: Collection[str] = NEEDED) -> list[dict[str, Any]]:
     """Return the rows of a `results.csv`, each value in its column's type and None where empty.
 
     Raises
     ------
     UsageError
-        The file cannot be read, or is no table of results.
+        The file cannot be read, or is no table of results with the columns `needed`.
     """
-    table = read_table(path)
-    if table and not {"cell", "outcome", "verdict", "axes"} <= table[0].keys():
-        raise UsageError(
-            f"{path} is no table of results: it lacks the columns cell, outcome, verdict or axes"
-        )
+    table = _with_columns(read_table(path), needed, path)
     rows = []
     for number, raw in enumerate(table, start=2):
         try:
             row = {n: _value(text, KINDS.get(n)) for n, text in raw.items() if not n.startswith(AXIS_PREFIX)}
             row |= dict.fromkeys(n for n in raw if n.startswith(AXIS_PREFIX))
             row |= axis_columns(row["axes"] or "{}")
+            for name, allowed in _WORDS.items():
+                if row.get(name) not in (None, *allowed):
+                    raise ValueError(f"unknown {name} {row[name]!r}; allowed: {', '.join(allowed)}")
         except ValueError as error:
             raise UsageError(f"{path}:{number}: {error}") from None
         rows.append(row)
@@ -70,7 +75,12 @@ def read_table(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
             names = next(reader, [])
-            table = [dict(zip(names, line, strict=True)) for line in reader]
+            table = []
+            for line in reader:
+                if len(line) != len(names):
+                    told = f"line {reader.line_num} has {len(line)} fields, the first line {len(names)}"
+                    raise ValueError(told)
+                table.append(dict(zip(names, line, strict=True)))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
@@ -78,9 +88,28 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return table
 
 
-def read_facts(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a `facts.csv`; numbers are floats, None where empty."""
-    return [{name: _value(text, None) for name, text in row.items()} for row in read_table(path)]
+def read_facts(path: Path, needed: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Return the rows of a `facts.csv`, or of another table beside the results; None where empty.
+
+    Raises
+    ------
+    UsageError
+        The file cannot be read, or is no table with the columns `needed`.
+    """
+    table = _with_columns(read_table(path), needed, path)
+    try:
+        return [{name: _value(text, KINDS.get(name)) for name, text in row.items()} for row in table]
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _with_columns(table: list[dict[str, str]], needed: Collection[str], path: Path) -> list[dict[str, str]]:
+    lacking = [name for name in needed if table and name not in table[0]]
+    if lacking:
+        raise UsageError(
+            f"{path} is no table of results, or a damaged one: it lacks the columns {', '.join(lacking)}"
+        )
+    return table
 
 
 def _field(text: str) -> str:
