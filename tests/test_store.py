@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from harness import store
 from harness.errors import CouldNotMeasureError, UsageError
+from harness.expect import FACT_COLUMNS
 from harness.model import Case, Cell, InputSpec, Plan, Problem, Rule, Skip, SpeedSpec
 from harness.store.columns import COLUMNS
 from harness.store.environment import differences
@@ -474,8 +475,8 @@ def test_a_finished_run_loads_as_it_was(tmp_path: Path) -> None:
     run = store.start(make_plan(), tmp_path / "run")
     run.journal.append(accuracy())
     judged = [{**r, "verdict": "pass", "severity": "fail"} for r in store.rows(run.plan, run.journal.records)]
-    facts = [{"fact": "exponent", "case": "softmax", "value": 1.5, "unit": None}]
-    made = store.finish(run, judged, facts, ["fact", "case", "value", "unit"])
+    facts = [{**dict.fromkeys(FACT_COLUMNS), "fact": "exponent", "case": "softmax", "value": 1.5}]
+    made = store.finish(run, judged, facts, FACT_COLUMNS)
     loaded = store.load(tmp_path / "run")
     assert made.finished
     assert loaded.finished
@@ -483,7 +484,7 @@ def test_a_finished_run_loads_as_it_was(tmp_path: Path) -> None:
     assert [r["verdict"] for r in loaded.rows] == ["pass"]
     assert loaded.fact_rows == facts
     assert loaded.results.equals(made.results)
-    assert list(loaded.facts.columns) == ["fact", "case", "value", "unit"]
+    assert list(loaded.facts.columns) == list(FACT_COLUMNS)
 
 
 def test_resuming_keeps_the_records_and_the_time_of_the_start(tmp_path: Path) -> None:
@@ -587,19 +588,72 @@ def _newer(folder: Path) -> None:
     (folder / "plan.json").write_text('{"schema_version": 99}')
 
 
+def _another_plan(folder: Path) -> None:
+    header = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**header, "plan": {"cells": []}}))
+
+
+def _without_environment(folder: Path) -> None:
+    header = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**header, "environment": None}))
+
+
 def _without_plan(folder: Path) -> None:
     (folder / "plan.json").unlink()
 
 
 @pytest.mark.parametrize(
     ("spoil", "told"),
-    [(_damaged, "is damaged"), (_newer, "schema version 99"), (_without_plan, "no folder of a run")],
+    [
+        (_damaged, "is damaged"),
+        (_newer, "schema version 99"),
+        (_without_plan, "no folder of a run"),
+        (_another_plan, "what it holds is no plan"),
+        (_without_environment, "environment is None"),
+    ],
 )
 def test_a_run_that_cannot_be_read_says_why(tmp_path: Path, spoil: Callable[[Path], None], told: str) -> None:
     store.start(make_plan(), tmp_path).journal.close()
     spoil(tmp_path)
     with pytest.raises(UsageError, match=told):
         store.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("table", "spoil", "told"),
+    [
+        (
+            "results.csv",
+            lambda text: text[: text[:-1].rindex("\n") + 1],
+            "its 1 rows are not the 2 of the plan",
+        ),
+        ("results.csv", lambda text: "", "its 0 rows are not the 2 of the plan"),
+        ("results.csv", lambda text: text[:-40], "has [0-9]+ fields"),
+        ("results.csv", lambda text: text.replace("n=8", "n=9"), "are not the 2 of the plan"),
+        ("facts.csv", lambda text: "fact,verdict\nfit,fail\n", "lacks the columns case"),
+    ],
+)
+def test_a_finished_run_without_all_its_results_is_refused(
+    tmp_path: Path, table: str, spoil: Callable[[str], str], told: str
+) -> None:
+    cells = make_cell(), make_cell("softmax/naive/numpy/float32/n=16")
+    run = store.start(make_plan(*cells), tmp_path)
+    for cell in cells:
+        run.journal.append(accuracy(cell.id))
+    results = [{**row, "verdict": "pass"} for row in store.rows(run.plan, run.journal.records)]
+    store.finish(run, results, [], ["fact"])
+    assert len(store.load(tmp_path).rows) == 2
+    path = tmp_path / table
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(UsageError, match=told) as caught:
+        store.load(tmp_path)
+    assert table == "facts.csv" or "harness run --resume" in str(caught.value.hint)
+
+
+def test_latest_that_names_nothing_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "latest").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="no folder of a run"):
+        store.load(tmp_path / "latest")
 
 
 def test_a_journal_without_its_plan_is_not_resumed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 from harness import __version__
@@ -37,6 +38,21 @@ JOURNAL: Final = "journal.jsonl"
 RESULTS: Final = "results.csv"
 FACTS: Final = "facts.csv"
 LATEST: Final = "latest"
+
+_HEADER: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "harness": str,
+    "started": str,
+    "finished": (str, NoneType),
+    "plan_digest": str,
+    "environment": dict,
+    "digests": dict,
+}
+"""What is read from `plan.json` beside the plan, and its type."""
+
+_OF_A_FACT: Final = (
+    "fact", "case", "formulation", "backend", "dtype", "output", "of", "against", "verdict", "reason",
+)  # fmt: skip
+"""What whoever reads a fact relies on."""
 
 _PROBE_BYTES: Final = 1 << 20
 """Written, synchronised and removed before the work: a full disk shows now, not after an hour."""
@@ -169,8 +185,30 @@ def load(run: str | os.PathLike[str]) -> Run:
     header = _with_children(header, records)
     if header["finished"] is None:
         return Run(folder, header, plan, rows(plan, records), [])
-    facts = read_facts(folder / FACTS) if (folder / FACTS).exists() else []
-    return Run(folder, header, plan, read_rows(folder / RESULTS), facts)
+    facts = read_facts(folder / FACTS, _OF_A_FACT) if (folder / FACTS).exists() else []
+    return Run(folder, header, plan, _results(folder, plan), facts)
+
+
+def _results(folder: Path, plan: Plan) -> list[dict[str, Any]]:
+    """Return the results of a finished run, which are all that its plan asks for.
+
+    Raises
+    ------
+    UsageError
+        They cannot be read, or are not all there: those missing would count as vanished, or be accepted.
+    """
+    again = f"write it again from the journal: harness run --resume --out {folder}, with the same selection"
+    try:
+        results = read_rows(folder / RESULTS)
+    except UsageError as error:
+        raise UsageError(error.message, again) from None
+    planned = [(cell.id, output) for cell in plan.cells for output in cell.outputs]
+    if planned != [(row["cell"], row.get("output")) for row in results]:
+        raise UsageError(
+            f"{folder / RESULTS} is damaged: its {len(results)} rows are not the {len(planned)} of the plan",
+            again,
+        )
+    return results
 
 
 def resolve(run: Path) -> Path:
@@ -183,7 +221,7 @@ def resolve(run: Path) -> Path:
     """
     folder = run
     if run.is_file() and run.name == LATEST:
-        folder = run.parent / run.read_text(encoding="utf-8").strip()
+        folder = run.parent / run.read_text(encoding="utf-8", errors="replace").strip()
     if not (folder / PLAN).is_file():
         raise UsageError(f"{run} is no folder of a run: it has no {PLAN}", "make one with: harness run")
     return folder.resolve()
@@ -230,10 +268,18 @@ def read_header(folder: Path) -> tuple[dict[str, Any], Plan]:
             )
         header: dict[str, Any] = decode(raw)
         plan = header.pop("plan")
+        for name, type_ in _HEADER.items():
+            if not isinstance(header[name], type_):
+                raise TypeError(f"{name} is {header[name]!r}")
+        if not isinstance(plan, Plan):
+            raise TypeError("what it holds is no plan")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, ArithmeticError) as error:
-        raise UsageError(f"{path} is damaged: {type(error).__name__}: {error}") from None
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is damaged: {type(error).__name__}: {error}",
+            "put it back from a copy, or start anew with another --out",
+        ) from None
     return header, plan
 
 
