@@ -14,7 +14,7 @@ from harness import catalogue
 from harness.errors import InputError
 from harness.formats import DTYPES, FORMATS, Precision, decode, encode, round_array
 from harness.metrics.score import score
-from harness.operations.least_squares import BACKWARD_CONSTANT, FORWARD_CONSTANT, OPERATION
+from harness.operations.least_squares import OPERATION
 from harness.registry import BACKENDS, ExactProblem, find_formulation, support
 
 catalogue.load()
@@ -162,16 +162,55 @@ def test_metrics_by_hand() -> None:
     squared = 4 * (1 + (1 + delta) ** 2) + 4 * delta**2
     backward = 4 * delta / math.sqrt(squared) / math.sqrt(5)
     size = 2
-    forward_ratio = relative / (FORWARD_CONSTANT * size * u * 2)
+    forward_ratio = relative / (20 * size * u * 2)
     expected = {
         "norm_rel_error": relative,
         "condition": 2,
         "kappa_error": relative / (2 * u),
         "backward_error": backward,
-        "bound_ratio": max(forward_ratio, backward / (BACKWARD_CONSTANT * size * u)),
+        "bound_ratio": max(forward_ratio, backward / (10 * size * u)),
     }
     # κ is known to 2**-38
     assert {name: row[name] for name in expected} == pytest.approx(expected, rel=2**-38)
+
+
+def test_the_forward_bound_by_hand() -> None:
+    """A = diag(4, 0), b = (4, 3): x = (1, 0) of minimum norm, κ = 1, ‖r‖ = 3.
+
+    The error (0, δ) leaves the residual as it is, so that only the forward bound tells of it.
+    """
+    problem = problem_of("float64", np.diag([4.0, 0.0]), [4.0, 3.0])
+    row = scored(problem, [1.0, 2.0**-40])
+    assert row["backward_error"] == 0
+    assert row["bound_ratio"] == pytest.approx(2.0**-40 / (20 * 2 * 2.0**-53 * (1 + 3 / 4)), rel=2**-38)
+
+
+def test_underflow_by_hand() -> None:
+    """A = I, b = x = (ω, 0), x̂ = (ω, tω): b and columns of A may change by 4mn·ω = 16ω, x by √2·ω.
+
+    Forward: tω against 2·16ω + √2·ω; u·κ‖x‖ and 2·√2·16ω·‖x‖ are nothing beside them. Backward: Aᵀr̂ is
+    (0, −tω), so t/√(1 + 2t²)/√2 against (16/√2 + √2)/√(1 + t²).
+    """
+    least = 2.0**-1074
+    problem = problem_of("float64", np.eye(2), [least, 0.0])
+    for t in (1, 30, 3000):
+        forward = t / (32 + math.sqrt(2))
+        backward = t / math.sqrt(1 + 2 * t * t) / math.sqrt(2)
+        allowed = (16 / math.sqrt(2) + math.sqrt(2)) / math.sqrt(1 + t * t)
+        row = scored(problem, [least, t * least])
+        assert row["bound_ratio"] == pytest.approx(max(forward, backward / allowed), rel=1e-9)  # κ: 2⁻³⁸
+
+
+@pytest.mark.parametrize(("of_a", "of_b"), [(0, -1060), (-1020, -1020), (-700, -1065), (500, -600)])
+@pytest.mark.parametrize("kappa", [3.0, 1e4, 1e9])
+def test_small_numbers_neither_alarm_nor_hide(kappa: float, of_a: int, of_b: int) -> None:
+    """Householder QR on data whose products, or solution, are subnormal; a solution doubled is wrong."""
+    a, b = conditioned(20, 4, kappa, 0.5)
+    problem = problem_of("float64", np.ldexp(a, of_a), np.ldexp(b, of_b))
+    assert scored(problem, run(problem, "householder_qr"))["bound_ratio"] <= 1
+    if kappa < 10 and of_b - of_a > -1060:
+        exact = OPERATION.reference(problem).outputs["x"].to_float64()
+        assert scored(problem, 2 * exact)["bound_ratio"] > 1
 
 
 def test_the_residual_enters_the_forward_bound() -> None:

@@ -27,9 +27,22 @@ if TYPE_CHECKING:
     from harness.reference.elements import Reference
 
 BACKWARD_CONSTANT: Final = 10
-"""c of the bound c·√(mn)·u on the backward error."""
+"""c of the bound c·√(mn)·u on the backward error of Householder QR.
+
+Connolly and Higham (2023), theorem 4.4: with rounding errors that are mean independent and of mean zero,
+‖ΔA‖_F ≤ c₆λ√n·(exp(λ√m·u) − 1)·‖A‖_F + O(u²) with probability at least 1 − 2mn·exp(−λ²), which is
+c₆λ²·√(mn)·u; theirs is a small integer. The guarantee without probability is c·mn·u (Higham 2002, theorems
+19.4 and 20.3): of large problems it tells too little.
+"""
 FORWARD_CONSTANT: Final = 20
 """c of the bound c·√(mn)·u·(κ + κ²‖r‖/(‖A‖‖x‖)): what the one on the backward error implies."""
+UNDERFLOW_CONSTANT: Final = 4
+"""c of the change c·mn·ω of b and of each column of A that stands for all underflow.
+
+A product that underflows gradually is off by ω/2 (Higham 2002, (2.8)). A reflector I − τvvᵀ, τ‖v‖ ≤ 2, takes
+m + 1 of them for τ(vᵀb), which v spreads, and m for the update: at most (m + 1 + √m/2)·ω. There are n
+reflectors, and the n products to a row of the triangular system are fewer.
+"""
 
 
 def _reference(problem: ExactProblem) -> Reference:
@@ -88,6 +101,9 @@ def _judge(
 ) -> Mapping[str, Mapping[str, float]]:
     """Compare the forward error with Wedin's bound and the backward error with that of Householder QR.
 
+    Underflow is a change of b by η = c·mn·ω, of A by √n·η in the Frobenius norm, and of x by √n·ω. The
+    backward error puts what b and x have of it into A, over max(‖x̂‖, ‖r̂‖/‖A‖).
+
     Both bounds are computed as log2: κ² may be beyond float64. No metrics are given for an output that
     is not finite.
     """
@@ -100,23 +116,47 @@ def _judge(
         return {}
     quantity: Any = reference.quantities
     u = max(precision.u_in, precision.u_acc, precision.u_out)
-    size = math.sqrt(math.prod(a.shape))
-    kappa, norm_x = quantity["condition_log2"], quantity["norm_x_log2"]
+    elements = math.prod(a.shape)
+    size, root_n = math.sqrt(elements), math.log2(a.shape[1]) / 2
+    kappa, norm_x, norm_a = (quantity[q] for q in ("condition_log2", "norm_x_log2", "norm_a_2_log2"))
+    least = math.log2(precision.format.min_subnormal)
+    eta = math.log2(UNDERFLOW_CONSTANT * elements) + least
     error = _norm_log2(reference.outputs["x"].error_log2(x))
-    forward_bound = math.log2(FORWARD_CONSTANT * size * u) + float(
-        np.logaddexp2(kappa + norm_x, 2 * kappa + quantity["norm_r_log2"] - quantity["norm_a_2_log2"])
+    relative_change = _sum_log2(math.log2(FORWARD_CONSTANT * size * u), 1 + root_n + eta - norm_a)
+    forward_bound = _sum_log2(
+        relative_change + kappa + norm_x,
+        relative_change + 2 * kappa + quantity["norm_r_log2"] - norm_a,
+        1 + eta + kappa - norm_a,
+        root_n + least,
     )
     backward = backward_error(Scaled.of(a), Scaled.of(b), Scaled.of(x))
+    residual = quantity["norm_r_log2"] if x.any() else quantity["norm_b_log2"]
+    with np.errstate(divide="ignore"):
+        backward_log2 = float(np.log2(backward))
+        over = max(_norm_log2(np.log2(np.abs(x))), residual - norm_a)
+    backward_bound = _sum_log2(
+        math.log2(BACKWARD_CONSTANT * size * u),
+        root_n + eta - quantity["norm_a_f_log2"],
+        eta - quantity["norm_a_f_log2"] - over,
+        root_n + least - over,
+    )
     relative = _quotient(error, norm_x)
     return {
         "x": {
-            "bound_ratio": max(_quotient(error, forward_bound), backward / (BACKWARD_CONSTANT * size * u)),
+            "bound_ratio": max(_quotient(error, forward_bound), _quotient(backward_log2, backward_bound)),
             "backward_error": backward,
             "norm_rel_error": relative,
             "condition": quantity["condition"],
             "kappa_error": _quotient(error, norm_x + kappa + math.log2(u)),
         }
     }
+
+
+def _sum_log2(*log2_terms: float) -> float:
+    """Return log2 of the sum of numbers given by their log2."""
+    import numpy as np
+
+    return float(np.logaddexp2.reduce(np.array(log2_terms)))
 
 
 def _norm_log2(log2_abs: NDArray[np.float64]) -> float:
@@ -157,13 +197,14 @@ OPERATION = register_operation(
         reference_version=1,
         bound_formula=(
             "the worse of ‖x̂ − x‖/(20·√(mn)·u·(κ‖x‖ + κ²‖r‖/‖A‖)) and of "
-            "‖(‖x̂‖²AᵀA + ‖r̂‖²I)^(−½)·Aᵀr̂‖/(10·√(mn)·u·‖A‖_F)"
+            "‖(‖x̂‖²AᵀA + ‖r̂‖²I)^(−½)·Aᵀr̂‖/(10·√(mn)·u·‖A‖_F), with 4mn·ω more in b and in each column of A"
         ),
         bound_source=(
             "Higham 2002, theorem 20.3 (Householder QR is backward stable) and 20.1 (Wedin's perturbation "
-            "bound, ε·κ·(2 + (κ + 1)‖r‖/(‖A‖‖x‖)), here at most twice ε·(κ + κ²‖r‖/(‖A‖‖x‖))); √(mn) for mn: "
-            "Connolly and Higham 2023; estimate of the backward error: Karlson and Waldén 1997, Grcar 2003, "
-            "within √2 of the optimum: Gratton, Jiránek and Titley-Peloquin 2012"
+            "bound, ε·κ·(2 + (κ + 1)‖r‖/(‖A‖‖x‖)), here at most twice ε·(κ + κ²‖r‖/(‖A‖‖x‖))); √(mn) for mn, "
+            "with high probability: Connolly and Higham 2023, theorem 4.4; estimate of the backward error: "
+            "Karlson and Waldén 1997, Grcar 2003, within √2 of the optimum: Gratton, Jiránek and "
+            "Titley-Peloquin 2012"
         ),
         judge=_judge,
         parameters={
