@@ -194,7 +194,7 @@ def test_own_variables_are_those_that_threads_do_not_change(monkeypatch: pytest.
     )
     assert own_variables(mine) == {"MINE_A": "1", "MINE_B": "2"}
     monkeypatch.setenv("MINE_A", "3")
-    assert variables_as_set(mine) == "MINE_A=3 MINE_B=(not set)", "what this process has, not what was asked"
+    assert variables_as_set(mine) == "MINE_A=3, MINE_B=(not set)", "what this process has, not what was asked"
     mine.environment = lambda n: {"OMP_NUM_THREADS": str(n)}
     assert variables_as_set(mine) == "none"
 
