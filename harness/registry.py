@@ -415,7 +415,7 @@ def own_variables(backend: Backend) -> Mapping[str, str]:
 
 
 def variables_as_set(backend: Backend) -> str:
-    """Return the `own_variables` as this process has them, as `NAME=value, …`, or `none` if there are none."""
+    """Return the `own_variables` as this process has them, `NAME=value, …`, or `none` if there are none."""
     found = (f"{name}={os.environ.get(name, '(not set)')}" for name in own_variables(backend))
     return ", ".join(found) or "none"
 
