@@ -41,6 +41,17 @@ def test_where_all_broke_there_is_no_rest(cells: int, detail: str) -> None:
     assert field_of(rows, HOLDS).detail == detail
 
 
+def test_a_lesser_breakage_is_not_counted_as_the_worst() -> None:
+    rows = [
+        result(),
+        result(None, outcome="overflow"),
+        result(0.0, outcome="zeroed"),
+        result(0.0, outcome="zeroed"),
+    ]
+    field = field_of(rows, 7.2)
+    assert (field.text, field.detail) == ("overflow", "1 of 4 cells, 2 broke otherwise, else 6.0")
+
+
 def test_errors_above_the_bound_and_failures_are_said_in_words() -> None:
     rows = [result(8.0, bound_ratio=4.0, verdict="fail"), result(20.0)]
     field = field_of(rows, HOLDS)

@@ -134,7 +134,8 @@ def field_of(rows: Sequence[Row], holds: float | None) -> Field:
     level = _level(min(good), holds) if good else None
     if bad:
         outcome = worst_outcome(bad)
-        detail = _broken_detail(len(bad), len(judged), min(good, default=None))
+        same = sum(text_of(r, "outcome") == outcome for r in bad)
+        detail = _broken_detail(same, len(bad) - same, len(judged), min(good, default=None))
         return Field("broken", outcome_words(outcome), detail, None, failed, outcome)
     if not good:
         return Field("missing", MISSING, "the exact result has no finite element", failed=failed)
@@ -149,11 +150,13 @@ def _is_within(row: Row) -> bool:
     return ratio is not None and ratio <= 1
 
 
-def _broken_detail(bad: int, cells: int, kept: float | None) -> str:
-    if bad == cells:
+def _broken_detail(same: int, otherwise: int, cells: int, kept: float | None) -> str:
+    """How many of the cells have the outcome named, how many broke in a lesser way, what the others keep."""
+    if same == cells:
         return "the only cell" if cells == 1 else f"all {cells} cells"
+    broken = f", {otherwise} broke otherwise" if otherwise else ""
     rest = "" if kept is None else f", else {kept:.1f}"
-    return f"{bad} of {cells} cells{rest}"
+    return f"{same} of {cells} cells{broken}{rest}"
 
 
 def _level(digits: float, holds: float | None) -> int:
