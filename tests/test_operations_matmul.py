@@ -130,6 +130,14 @@ def test_one_element_beyond_the_bound_by_an_ulp_is_found() -> None:
     assert score(OPERATION, problem, reference, {"c": computed}, precision)["c"]["bound_ratio"] <= 1
 
 
+def test_the_terms_of_a_sum_are_counted_along_the_inner_dimension() -> None:
+    """Ones of (2, 5) by (5, 3): an error of 2⁻²⁰ against (1 + u)·5u·5 + 5u, u = 2⁻²⁴."""
+    inputs = {"a": np.ones((2, 5)), "b": np.ones((5, 3))}
+    problem = ExactProblem("matmul", inputs, {}, DTYPES["float32"])
+    ratio = scored(problem, np.full((2, 3), 5 + 2.0**-20), "float32")["bound_ratio"]
+    assert ratio == pytest.approx(16 / (25 * (1 + 2.0**-24) + 5), rel=2e-7)  # Σ|ab| is bounded in float32
+
+
 def test_infinities_and_nan_are_right_where_they_belong() -> None:
     a, b = np.array([[math.inf, 1.0], [2.0, 3.0]]), np.array([[1.0, 0.0], [4.0, 5.0]])
     problem = ExactProblem("matmul", {"a": a, "b": b}, {}, DTYPES["float64"])

@@ -241,6 +241,36 @@ def test_bounds_of_two_equal_entries(operation: str) -> None:
     np.testing.assert_allclose(np.exp2(bound[op.outputs[0]]), wanted, rtol=1e-12)
 
 
+@pytest.mark.parametrize("operation", FAMILY)
+def test_bounds_of_unequal_entries(operation: str) -> None:
+    """x = (0, −3, −∞, 2) in float16, sums in float32: u = 2⁻¹¹, u_acc = 2⁻²⁴ = ω, three terms."""
+    problem = make_problem(operation, "float16", [0.0, -3.0, -INF, 2.0])
+    op = OPERATIONS[operation]
+    assert op.bound is not None
+    bound = op.bound(problem, op.reference(problem), Precision.of(problem.dtype, "float32"))
+    u, least = 2.0**-11, 2.0**-24
+    g = np.array([2.0, 5.0, 0.0])
+    s = 1 + math.exp(-2) + math.exp(-5)
+    mean = (2 * math.exp(-2) + 5 * math.exp(-5)) / s
+    of_sum = u * (8 + mean) + 2 * 2.0**-24 - math.log1p(-3 * least / 2)
+    wanted = {
+        "softmax": np.exp(-g) / s * np.expm1(u * (7 + g) + of_sum) + least,
+        "log_softmax": u * (2 * (g + math.log(s)) + 8 * math.log(s)) + of_sum + least,
+        "logsumexp": u * 9 * (2 + math.log(s)) + of_sum + least,
+    }[operation]
+    found = np.exp2(bound[op.outputs[0]])
+    np.testing.assert_allclose(found[[0, 1, 3]] if found.ndim else found, wanted, rtol=1e-12)
+
+
+def test_a_single_entry_has_no_sum_whose_error_counts() -> None:
+    """log-sum-exp of (5, −∞) is 5: 9u·5 and ω are left of the bound."""
+    problem = make_problem("logsumexp", "float32", [5.0, -INF])
+    op = OPERATIONS["logsumexp"]
+    assert op.bound is not None
+    bound = op.bound(problem, op.reference(problem), Precision.of(problem.dtype, "float32"))
+    assert float(np.exp2(bound["y"])) == pytest.approx(45 * 2.0**-24, rel=1e-12)
+
+
 def test_no_error_is_allowed_to_what_structure_decides() -> None:
     for operation, x in (("softmax", [-INF, 0.0, 1.0]), ("log_softmax", [-INF, 2.0])):
         problem = make_problem(operation, "float32", x)
