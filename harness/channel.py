@@ -45,7 +45,8 @@ class Channel:
 
     def reply(self, message: dict[str, Any]) -> None:
         """Send one reply whole."""
-        data = memoryview(encode(message).encode() + b"\n")
+        # an unpaired surrogate of somebody's error text becomes \\udcxx, which is JSON for the same
+        data = memoryview(encode(message).encode("utf-8", "backslashreplace") + b"\n")
         while data:
             data = data[os.write(self._replies, data) :]
 

@@ -55,6 +55,15 @@ def test_noise_does_not_reach_the_protocol(tmp_path: Path) -> None:
     assert log.read_text().splitlines() == ["noise on stdout", "noise of a grandchild", "noise on stderr"]
 
 
+def test_a_reply_may_hold_an_unpaired_surrogate(tmp_path: Path) -> None:
+    child = start(tmp_path / "log")
+    assert child.stdout is not None
+    child.stdout.readline()
+    request = {"do": "echo", "error": "no file \udc80"}  # what os.fsdecode makes of a name that is not UTF-8
+    assert ask(child, request) == request
+    child.communicate()
+
+
 def test_a_busy_child_ends_with_its_pipe(tmp_path: Path) -> None:
     child = start(tmp_path / "log")
     assert child.stdin is not None

@@ -187,7 +187,8 @@ def needed(message: Mapping[str, Any], name: str, kind: type[T] | tuple[type[T],
 
 
 def shortened(text: str) -> str:
-    """Return an error that fits a line of a table."""
+    """Return an error that fits a line of a table and can be printed: unpaired surrogates are escaped."""
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _LONGEST_ERROR else text[: _LONGEST_ERROR - 1] + "…"
 
 

@@ -77,7 +77,7 @@ def wrong_dtype(xp: Any, x: Any, *, axis: int) -> Callable[[], Any]:
 @plant("softmax", "raises")
 def raises(xp: Any, x: Any, *, axis: int) -> Callable[[], Any]:
     def thunk() -> Any:
-        raise ValueError("planted")
+        raise ValueError("planted \udc80")  # which no file in UTF-8 can hold
 
     return thunk
 
