@@ -499,6 +499,14 @@ def test_timed_cells_are_timed_alone_in_batches_after_the_peaks(run: Run) -> Non
     assert peaks == [("fake-a", 10.0), ("fake-b", 10.0)]
 
 
+def test_peaks_of_compute_dtypes_are_measured_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.execute.accuracy.support", lambda *_: "float64")
+    rows = run(fake.make_plan(fake.many_cells(8, timed=4)))
+    assert {row["compute_dtype"] for row in rows.values()} == {"float64"}
+    lines = run.log.read_text().splitlines()
+    assert [line for line in lines if line.startswith("peak")] == ["peak float32", "peak float64"] * 2
+
+
 def test_threads_make_another_worker(run: Run) -> None:
     cells = [fake.make_cell("p"), fake.make_cell("p", id="two", speed=SpeedSpec(threads=2))]
     rows = run(fake.make_plan(cells))

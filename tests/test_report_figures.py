@@ -252,6 +252,11 @@ def test_peaks_that_differ_have_lines_of_their_own() -> None:
         ("2.00 numpy", 2.0),
     ]
     assert peaks_of([{"backend": "b", "gflops": 20.0, "peak_fraction": 0.5}, {"backend": "b"}]) == {"b": 40.0}
+    widened = [
+        {"backend": "b", "gflops": 20.0, "peak_fraction": 0.5},
+        *[{"backend": "b", "gflops": 1.0, "peak_fraction": 0.5}] * 2,
+    ]
+    assert peaks_of(widened) == {"b": 40.0}, "the highest, not what most rows are compared with"
 
 
 def test_a_share_far_beyond_the_peak_does_not_flatten_the_others() -> None:

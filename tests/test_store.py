@@ -284,6 +284,25 @@ def test_a_row_merges_accuracy_timing_and_the_peak_of_its_worker() -> None:
     assert row["verdict"] is None
 
 
+@pytest.mark.parametrize(
+    ("peaks", "share"),
+    [
+        ({"float32": 80.0, "float64": 40.0}, 0.02 / 80),
+        ({"float32": 0.01, "float64": 40.0}, 0.02 / 40),  # else 2: twice the peak
+        ({"float32": None, "float64": 40.0}, 0.02 / 40),
+        ({"float32": 80.0}, 0.02 / 80),
+        ({"float32": None}, None),
+    ],
+)
+def test_a_peak_is_the_greater_of_the_dtypes_and_the_compute_dtypes(
+    peaks: dict[str, float | None], share: float | None
+) -> None:
+    about = {"kind": "peak", "backend": "numpy", "threads": 1}
+    records = [{**about, "dtype": dtype, "gflops": gflops} for dtype, gflops in peaks.items()]
+    (row,) = store.rows(make_plan(), [accuracy(compute_dtype="float64"), timing(), *records])
+    assert row["peak_fraction"] == (None if share is None else pytest.approx(share, rel=1e-15))
+
+
 def test_what_was_not_measured_is_none_and_never_a_number() -> None:
     (row,) = store.rows(make_plan(), [accuracy(status="crashed", error="killed by SIGSEGV", outputs={})])
     assert (row["outcome"], row["error"]) == ("crashed", "killed by SIGSEGV")

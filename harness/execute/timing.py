@@ -92,9 +92,10 @@ class TimingPhase:
     # ---- the machine -----------------------------------------------------------------------------------
 
     def _measure_machine(self, worker: Station, key: WorkerKey, cells: Sequence[Cell]) -> None:
-        """Measure the peaks that results are compared with, once a run."""
+        """Measure the peaks that results are compared with, of dtypes and compute dtypes, once a run."""
         known = {(r["backend"], r["threads"], r["dtype"]) for r in self._session.journal.find("peak")}
-        for dtype in dict.fromkeys(cell.dtype for cell in cells):
+        computed = (self._accuracy[cell.id].get("compute_dtype") for cell in cells)
+        for dtype in dict.fromkeys([*(cell.dtype for cell in cells), *filter(None, computed)]):
             if (key.backend, key.threads, dtype) not in known:
                 about = {"kind": "peak", "backend": key.backend, "threads": key.threads, "dtype": dtype}
                 self._ask(worker, {"do": "peak", "dtype": dtype}, about, ("gflops", "n"))

@@ -68,7 +68,11 @@ def _row(
     row |= {name: _typed(name, value) for name, value in timing.get("timing", {}).items() if name in row}
     if row["error"] is None and timing.get("error"):
         row["error"] = f"not timed: {timing['error']}"
-    row |= _rates(row, known.get(("peak", cell.backend, timing.get("threads"), cell.dtype), {}))
+    peaks = (
+        known.get(("peak", cell.backend, timing.get("threads"), dtype), {}).get("gflops")
+        for dtype in (cell.dtype, row["compute_dtype"])
+    )
+    row |= _rates(row, max(filter(None, peaks), default=None))
     return row
 
 
@@ -97,16 +101,20 @@ def _outcome(cell: Cell, accuracy: Record) -> str | None:
     return None if status in (None, "ok", *UNJUDGED) else str(status)
 
 
-def _rates(row: Mapping[str, Any], peak: Record) -> dict[str, float]:
-    """GFLOP/s, GB/s and the share of the peak that this machine reached in this dtype on this backend."""
+def _rates(row: Mapping[str, Any], peak_gflops: float | None) -> dict[str, float]:
+    """GFLOP/s, GB/s and the share of the peak.
+
+    The peak is the greater of those that this backend reached in the dtype and in the compute dtype: what
+    widens float16 is not limited by a float16 product, which a CPU may not have but in software.
+    """
     rates: dict[str, float] = {}
     seconds = row["time_median_s"]
     if not seconds:
         return rates
     if row["flops"]:
         rates["gflops"] = row["flops"] / seconds / 1e9
-        if peak.get("gflops"):
-            rates["peak_fraction"] = rates["gflops"] / peak["gflops"]
+        if peak_gflops:
+            rates["peak_fraction"] = rates["gflops"] / peak_gflops
     if row["bytes"]:
         rates["gbps"] = row["bytes"] / seconds / 1e9
     return rates

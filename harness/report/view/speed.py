@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Final
 
 from harness.report.view.axes import Along, AxisUnit, numeric_axes
@@ -99,13 +98,16 @@ def share_scale(rows: Sequence[Row]) -> Scale:
 
 
 def peaks_of(rows: Sequence[Row]) -> dict[str, float]:
-    """Return the peak speed of each backend, GFLOP/s, from the shares of it that were reached."""
+    """Return the highest peak of each backend, GFLOP/s, from the shares that were reached of its peaks.
+
+    Rows of one dtype that compute in different ones are compared with different peaks.
+    """
     found: dict[str, list[float]] = {}
     for row in rows:
         speed, share = number_of(row, "gflops"), number_of(row, "peak_fraction")
         if speed and share:
             found.setdefault(text_of(row, "backend"), []).append(speed / share)
-    return {backend: median(peaks) for backend, peaks in found.items()}
+    return {backend: max(peaks) for backend, peaks in found.items()}
 
 
 def _panel(
