@@ -262,6 +262,15 @@ def test_bounds_of_unequal_entries(operation: str) -> None:
     np.testing.assert_allclose(found[[0, 1, 3]] if found.ndim else found, wanted, rtol=1e-12)
 
 
+def test_the_logarithm_counts_where_the_maximum_cancels_it() -> None:
+    """x = fl(−ln 2) twice: y is below 2⁻²⁵, and the error that of ln 2: u·(9·ln 2 + 8 + 1)."""
+    problem = make_problem("logsumexp", "float32", [-math.log(2), -math.log(2)])
+    op = OPERATIONS["logsumexp"]
+    assert op.bound is not None
+    bound = op.bound(problem, op.reference(problem), Precision.of(problem.dtype, "float32"))
+    assert float(np.exp2(bound["y"])) == pytest.approx((9 * math.log(2) + 9) * 2.0**-24, rel=1e-12)
+
+
 def test_a_single_entry_has_no_sum_whose_error_counts() -> None:
     """log-sum-exp of (5, −∞) is 5: 9u·5 and ω are left of the bound."""
     problem = make_problem("logsumexp", "float32", [5.0, -INF])
