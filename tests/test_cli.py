@@ -445,6 +445,22 @@ def test_an_interrupted_run_exits_with_130_and_says_how_to_go_on(elsewhere: Path
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize(
+    "during", ["harness.store.start", "harness.store.finish", "harness.report.write_report"]
+)
+def test_a_signal_before_or_after_the_measuring_says_how_to_go_on_too(
+    during: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", "-k", "naive and float32 and top=2", "--out", "cut"]
+    with monkeypatch.context() as patch:
+        patch.setattr(during, lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+        assert main(arguments) == 130
+    told = capsys.readouterr().err
+    assert "hint: go on with: harness run -k 'naive and float32 and top=2' --out cut --resume" in told
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert main([*arguments, "--resume"]) == 0
+
+
 def test_the_command_that_goes_on_names_the_folder_once() -> None:
     assert resuming(["run", "-k", "a or b"], "reports/x") == (
         "harness run -k 'a or b' --out reports/x --resume"

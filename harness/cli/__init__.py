@@ -6,7 +6,9 @@ import contextlib
 import errno
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
@@ -69,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     _open_closed_streams()
     try:
-        code = harness.main(args=given, prog_name="harness", standalone_mode=False, obj=given)
+        with _terminable():
+            code = harness.main(args=given, prog_name="harness", standalone_mode=False, obj=given)
         sys.stdout.flush()
     except UserError as error:
         _tell(f"harness: {error}")
@@ -98,6 +101,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end us as Ctrl-C does, so that temporary files are removed on the way out."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _open_closed_streams() -> None:

@@ -80,9 +80,10 @@ def command(
             baseline=baseline,
             progress=progress(),
         )
-    except InterruptedRunError as error:
+    except (InterruptedRunError, KeyboardInterrupt) as error:  # the second before or after the measuring
         given = click.get_current_context().find_root().obj
-        raise InterruptedRunError(error.message, f"go on with: {resuming(given, str(folder))}") from None
+        told = getattr(error, "message", f"interrupted; what was measured is kept in {folder}")
+        raise InterruptedRunError(told, f"go on with: {resuming(given, str(folder))}") from None
     from harness.cli.output import say
     from harness.cli.summary import as_plain, lines
 
