@@ -1,7 +1,8 @@
 """NumPy on the CPU, with SciPy's LAPACK and ml_dtypes for the narrow formats.
 
-A NumPy configured differently is another `NumpyBackend`, with a name of its own:
+A NumPy configured differently is another `NumpyBackend`, with a name and a file of its own beside this one:
 
+    from harness.backends.numpy import NumpyBackend, register
     register(NumpyBackend(name="numpy-sse", title="NumPy, OpenBLAS without AVX",
                           variables={"OPENBLAS_CORETYPE": "Nehalem"}))
 """
