@@ -382,8 +382,8 @@ def _baseline(folder: Path) -> Baseline:
 
     try:
         return read_baseline(folder)
-    except NoBaselineError:
-        return Baseline([], {})
+    except NoBaselineError as error:
+        return Baseline([], {}, f"{error.message}: {error.hint}")
 
 
 def _compare(run: Run, accepted: Baseline) -> GateReport:
@@ -396,6 +396,7 @@ def _compare(run: Run, accepted: Baseline) -> GateReport:
         accepted.header,
         run_facts=run.fact_rows,
         selected=coverage(run.plan, accepted.header.get("cases") or {}),
+        absence=accepted.absence,
     )
 
 

@@ -339,7 +339,9 @@ def test_a_run_says_what_it_found_and_where_the_report_is(made: tuple[Path, str]
 def test_gate_accept_and_gate_again(made: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = made
     assert main(["gate", "--baseline", "b"]) == 4
-    assert "gate has no comparable baseline: 0 results compared" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "gate has no comparable baseline: 0 results compared" in told
+    assert "note: baseline b is not there: make one with: harness gate --accept --baseline b" in told
     assert main(["gate", "--baseline", "b", "--accept"]) == 0
     assert "b: accepted 8 results" in capsys.readouterr().out
     assert main(["gate", "--baseline", "b"]) == 0

@@ -49,6 +49,8 @@ class Baseline:
 
     rows: Sequence[Row]
     header: Mapping[str, Any]
+    absence: str = ""
+    """Why there are no rows, and how to make some."""
 
 
 def read_baseline(folder: Path) -> Baseline:

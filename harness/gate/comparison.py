@@ -142,6 +142,7 @@ def compare_with_baseline(
     *,
     run_facts: Iterable[Row] = (),
     selected: Callable[[Row], bool] = lambda row: True,
+    absence: str = "there is no baseline",
 ) -> GateReport:
     """Compare a judged run with accepted results.
 
@@ -157,6 +158,8 @@ def compare_with_baseline(
         Facts of the run; those with a verdict count like rows.
     selected
         Whether a baseline row lies inside the run's selection and profile, so that its absence is a loss.
+    absence
+        What to say where there is no baseline.
 
     Raises
     ------
@@ -191,7 +194,8 @@ def compare_with_baseline(
             findings.entries.append(Entry("vanished", *key, message, before.get("severity") or "fail"))
     for fact in run_facts:
         _add_fact(fact, findings)
-    return _report(findings, run_header, baseline_header, bool(baseline), comparable, comparable_times)
+    missing = "" if baseline else absence
+    return _report(findings, run_header, baseline_header, missing, comparable, comparable_times)
 
 
 def _by_key(rows: Iterable[Row], where: str) -> dict[tuple[str, str], Row]:
@@ -298,7 +302,7 @@ def _report(
     findings: _Findings,
     run_header: Header,
     baseline_header: Header,
-    has_baseline: bool,
+    missing: str,
     comparable: int,
     comparable_times: bool,
 ) -> GateReport:
@@ -309,8 +313,8 @@ def _report(
     counts["warnings"] = sum(e.warns for e in entries)
     codes = [e.exit_code for e in entries]
     notes = []
-    if not has_baseline:
-        notes.append("there is no baseline; accept this run with: harness gate --accept")
+    if missing:
+        notes.append(missing)
     elif not comparable:
         notes.append("the baseline holds no cell of this run's selection")
     else:
@@ -320,7 +324,7 @@ def _report(
     if not comparable:
         codes.append(ExitCode.NO_BASELINE)
     return GateReport(
-        entries, dict(counts), highest(codes), tuple(notes), comparable_times if has_baseline else None
+        entries, dict(counts), highest(codes), tuple(notes), None if missing else comparable_times
     )
 
 
