@@ -90,14 +90,14 @@ def cache(folder: Path) -> dict[str, Any]:
             loads(entry.read_bytes(), entry.stem)
         except (DamagedEntryError, OSError):
             damaged.append(entry.name)
-    nearest = next(p for p in (folder, *folder.absolute().parents) if p.is_dir())
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     return {
         "folder": str(folder),
         "entries": len(entries),
         "bytes": sum(entry.stat().st_size for entry in entries),
         "checked": checked,
         "damaged": damaged,
-        "writable": os.access(nearest, os.W_OK),
+        "writable": nearest.is_dir() and os.access(nearest, os.W_OK),
         "free_bytes": shutil.disk_usage(nearest).free,
     }
 

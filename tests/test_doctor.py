@@ -39,6 +39,9 @@ def test_the_cache_is_counted_and_damage_is_found(tmp_path: Path) -> None:
     from harness.reference.elements import Reference, ReferenceArray
 
     assert doctor.cache(tmp_path / "none" / "yet")["entries"] == 0
+    assert doctor.cache(tmp_path / "none" / "yet")["writable"]
+    (tmp_path / "file").touch()
+    assert not doctor.cache(tmp_path / "file" / "below")["writable"]
     cache = ReferenceCache(tmp_path)
     reference = Reference({"y": ReferenceArray.from_fractions([Fraction(1, 3)], (1,))})
     keys = [format(n, "064x") for n in range(3)]
