@@ -315,6 +315,13 @@ def test_condition_numbers_by_hand() -> None:
         assert "condition" not in OPERATIONS[operation].reference(undefined).quantities
 
 
+@pytest.mark.parametrize("x", [[40.0, 3.0], [3.0, 40.0], [40.0, 0.0], [700.0, 1.0]])
+def test_the_condition_of_a_logarithm_near_zero(x: list[float]) -> None:
+    """log p of the larger is −q + q²/2 …, q = e^−gap: κ = (|x₁|·q + |x₂|·q)/q, the sum of both sizes."""
+    found = OPERATIONS["log_softmax"].reference(make_problem("log_softmax", "float64", x))
+    assert found.quantities["condition"] == pytest.approx(sum(x), rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("shape", "axis", "told"),
     [

@@ -31,7 +31,7 @@ def reference(problem: ExactProblem) -> Reference:
     y = log_softmax(x, axis, problem.dtype.storage)
     value = y.to_float64()
     with np.errstate(divide="ignore", invalid="ignore"):
-        condition = family.share_condition(x, np.exp(value), axis) / np.abs(value)
+        condition = family.share_condition(x, np.exp(value), -np.expm1(value), axis) / np.abs(value)
     return Reference({"y": y}, {**family.row_quantities(x, axis), **family.largest(condition)})
 
 

@@ -151,18 +151,23 @@ def largest(condition: Floats) -> dict[str, float]:
     return {"condition": float(numbers.max())} if numbers.size else {}
 
 
-def share_condition(x: Floats, p: Floats, axis: int) -> Floats:
+def share_condition(x: Floats, p: Floats, rest: Floats, axis: int) -> Floats:
     """Return Σ_j |x_j ∂ ln p_i/∂x_j| = |x_i|(1 − p_i) + Σ_{j≠i} |x_j| p_j; NaN where p is none or x_i = −inf.
 
-    The componentwise condition number of p_i, and of log p_i once divided by |log p_i|.
+    The componentwise condition number of p_i, and of log p_i once divided by |log p_i|. `rest` is 1 − p. The
+    largest term of a row is left out of the sum beside it, not subtracted: nothing cancels.
     """
     import numpy as np
 
     size = np.where(np.isfinite(x), np.abs(x), 0.0)
-    all_of_row = np.sum(size * p, axis=axis, keepdims=True)
+    terms = size * p
+    largest = np.argmax(terms, axis=axis, keepdims=True)
+    without = terms.copy()
+    np.put_along_axis(without, largest, 0.0, axis)
+    others = np.sum(terms, axis=axis, keepdims=True) - terms
+    np.put_along_axis(others, largest, np.sum(without, axis=axis, keepdims=True), axis)
     with np.errstate(invalid="ignore"):
-        condition = size * (1 - p) + np.maximum(all_of_row - size * p, 0.0)
-    return np.where(np.isfinite(x), condition, np.nan)
+        return np.where(np.isfinite(x), size * rest + np.maximum(others, 0.0), np.nan)
 
 
 def exact_input(problem: ExactProblem) -> tuple[Floats, int]:

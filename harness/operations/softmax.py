@@ -24,7 +24,8 @@ def reference(problem: ExactProblem) -> Reference:
 
     x, axis = family.exact_input(problem)
     p = softmax(x, axis, problem.dtype.storage)
-    condition = family.largest(family.share_condition(x, p.to_float64(), axis))
+    share = p.to_float64()
+    condition = family.largest(family.share_condition(x, share, 1 - share, axis))
     return Reference({"p": p}, {**family.row_quantities(x, axis), **condition})
 
 
