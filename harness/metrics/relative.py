@@ -78,7 +78,7 @@ for _metric in (
         "condition",
         "Condition number",
         "1",
-        "certified κ of the operation at the rounded inputs",
+        "κ of the operation at the rounded inputs, to nine digits or more",
         "Higham 2002, section 1.6; the operation's own definition",
         _condition,
         "none",
