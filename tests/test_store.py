@@ -517,6 +517,15 @@ def test_resuming_keeps_the_records_and_the_time_of_the_start(tmp_path: Path) ->
     again.journal.close()
 
 
+def test_resuming_removes_what_a_killed_run_left_half_written(tmp_path: Path) -> None:
+    store.start(make_plan(), tmp_path).journal.close()
+    kept = {path.name for path in tmp_path.iterdir()}
+    for name in (".probe-1", ".results.csv.1.partial"):
+        (tmp_path / name).write_bytes(b"half")
+    store.start(make_plan(), tmp_path, resume=True).journal.close()
+    assert {path.name for path in tmp_path.iterdir()} == kept
+
+
 def test_resuming_what_is_not_there_starts_it(tmp_path: Path) -> None:
     run = store.start(make_plan(), tmp_path / "new" / "run", resume=True)
     assert not run.resumed

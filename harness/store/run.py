@@ -136,6 +136,7 @@ def start(plan: Plan, folder: Path, *, resume: bool = False) -> OpenRun:
     resumed = False
     journal = Journal(folder / JOURNAL)
     try:
+        _sweep(folder)
         if (folder / PLAN).exists():
             before, _ = read_header(folder)
             _refuse_another(folder, before, digests, machine)
@@ -371,6 +372,13 @@ def _probe(folder: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a run that was killed left half written; the journal's lock says that it is gone."""
+    for left in (*folder.glob(".probe-*"), *folder.glob(".*.partial")):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def _now() -> str:
