@@ -201,6 +201,25 @@ def test_underflow_by_hand() -> None:
         assert row["bound_ratio"] == pytest.approx(max(forward, backward / allowed), rel=1e-9)  # κ: 2⁻³⁸
 
 
+def test_underflow_of_a_small_matrix_by_hand() -> None:
+    """A = a·I with q = ω/a = 2⁻³⁴, x = (1, 1), x̂ = (1 + δ, 1): δ/√(2‖x̂‖² + 2δ²).
+
+    That stands against 20u + 16q + 16q/(√2‖x̂‖).
+
+    A = a·diag(1, 0), x = (1, 0), x̂ = (1, δ): δ against 40u + 2·√2·16q + 2·16q, and nothing backward.
+    """
+    a, q, u, delta = 2.0**-1040, 2.0**-34, 2.0**-53, 2.0**-20
+    norm = math.hypot(1 + delta, 1)
+    backward = delta / math.sqrt(2 * norm**2 + 2 * delta**2)
+    row = scored(problem_of("float64", a * np.eye(2), [a, a]), [1 + delta, 1])
+    wanted = backward / (20 * u + 16 * q + 16 * q / (math.sqrt(2) * norm))
+    assert row["bound_ratio"] == pytest.approx(wanted, rel=2**-38)
+    row = scored(problem_of("float64", a * np.diag([1.0, 0]), [a, 0]), [1, delta])
+    assert row["backward_error"] == 0
+    wanted = delta / (40 * u + 32 * math.sqrt(2) * q + 32 * q)
+    assert row["bound_ratio"] == pytest.approx(wanted, rel=2**-38)
+
+
 @pytest.mark.parametrize(("of_a", "of_b"), [(0, -1060), (-1020, -1020), (-700, -1065), (500, -600)])
 @pytest.mark.parametrize("kappa", [3.0, 1e4, 1e9])
 def test_small_numbers_neither_alarm_nor_hide(kappa: float, of_a: int, of_b: int) -> None:

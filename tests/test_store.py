@@ -343,8 +343,8 @@ def test_a_cell_that_could_not_be_timed_says_why() -> None:
 
 
 def test_a_repeated_record_counts_once() -> None:
-    (row,) = store.rows(make_plan(), [accuracy(), accuracy(status="crashed")])
-    assert row["outcome"] == "ok"
+    (row,) = store.rows(make_plan(), [accuracy(), accuracy(status="crashed", outputs={})])
+    assert (row["outcome"], row["bound_ratio"]) == ("ok", 0.25)
 
 
 def test_a_metric_that_a_plug_in_registered_gets_a_column_after_the_fixed_ones() -> None:
