@@ -217,7 +217,7 @@ _SPEED: Final = _Quantity(
 _SHARE: Final = _Quantity(
     "share",
     "% of peak",
-    "Share of the measured peak of the same dtype (above 100 % where a formulation computes in another)",
+    "Share of the peak measured in the dtype, or in the one computed in where that is higher",
     _percent_of_peak,
     _percent_ends,
     lambda v: f"{v:.1f} % of peak",
