@@ -274,7 +274,8 @@ def svd(xp: Any, a: Any, b: Any, rcond: Written = "machine") -> Thunk:
     def thunk() -> Any:
         u, s, vt = xp.svd(a)
         kept = xp.greater(s, xp.multiply(tolerance, s[0]))
-        inverse = xp.where(kept, xp.divide(one, xp.where(kept, s, one)), zero)
-        return xp.matmul(xp.transpose(vt), xp.multiply(inverse, xp.matmul(xp.transpose(u), b)))
+        along = xp.matmul(xp.transpose(u), b)
+        weights = xp.where(kept, xp.divide(along, xp.where(kept, s, one)), zero)  # 1/s alone may overflow
+        return xp.matmul(xp.transpose(vt), weights)
 
     return thunk
