@@ -465,7 +465,8 @@ def support(operation: str, name: str, backend: Backend, dtype: str) -> str | La
         return found.compute
     storage_only = declared.get("elementwise")
     if found.compute is not None:
-        untaken = Lack("unsupported", f"{backend.name}'s {name} of {operation} does not take {dtype}")
+        whose = f"{operation}/{name}" if found.backends is None else f"{backend.name}'s {name} of {operation}"
+        untaken = Lack("unsupported", f"{whose} does not take {dtype}")
         return found.compute.get(dtype, storage_only if isinstance(storage_only, Lack) else untaken)
     reductions = [g for g in found.needs if g != "elementwise"] or ["elementwise"]
     if reductions == ["elementwise"] and isinstance(storage_only, Lack):
