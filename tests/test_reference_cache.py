@@ -62,7 +62,8 @@ def test_a_reference_comes_back_bit_for_bit(tmp_path: Path) -> None:
 
 def test_arrays_that_come_back_can_be_written_to(tmp_path: Path) -> None:
     found = loads(dumps(make_reference(), "k"), "k")
-    found.outputs["p"].hi[0, 0] = 1.0  # a view of the file's bytes would be read-only
+    found.outputs["p"].hi[0, 0] = 1.25  # a view of the file's bytes would be read-only
+    assert found.outputs["p"].hi[0, 0] == 1.25
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,), (2, 1, 3)])

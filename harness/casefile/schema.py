@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from types import UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -87,8 +87,15 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+_SCALAR: Final = {"type": ["number", "string", "boolean"]}
+_SCALARS: Final = {"type": "array", "items": _SCALAR, "minItems": 1}
+
+
 class _ShortForm(_Strict):
     """A mapping for which a list, or a scalar, may stand as well."""
+
+    SHORT_FORMS: ClassVar[tuple[dict[str, Any], ...]]
+    """Their JSON Schemas."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: Any, handler: Any) -> dict[str, Any]:
@@ -96,12 +103,8 @@ class _ShortForm(_Strict):
         mapping = dict(schema)
         description = mapping.pop("description", None)
         schema.clear()
-        schema.update({"description": description, "anyOf": [*cls._short_forms(), mapping]})
+        schema.update({"description": description, "anyOf": [*cls.SHORT_FORMS, mapping]})
         return schema
-
-    @classmethod
-    def _short_forms(cls) -> list[dict[str, Any]]:
-        raise NotImplementedError
 
 
 class AxisModel(_ShortForm):
@@ -120,9 +123,7 @@ class AxisModel(_ShortForm):
     )
     full: list[Scalar] | None = Field(None, description="Values that `--full` adds.")
 
-    @classmethod
-    def _short_forms(cls) -> list[dict[str, Any]]:
-        return [{"type": "array", "items": {"type": ["number", "string", "boolean"]}, "minItems": 1}]
+    SHORT_FORMS = (_SCALARS,)
 
 
 class ConditionModel(_ShortForm):
@@ -134,10 +135,7 @@ class ConditionModel(_ShortForm):
     below: Number | None = Field(None, description="Less than this.")
     at_most: Number | None = Field(None, description="Less than or equal to this.")
 
-    @classmethod
-    def _short_forms(cls) -> list[dict[str, Any]]:
-        scalar = {"type": ["number", "string", "boolean"]}
-        return [scalar, {"type": "array", "items": scalar, "minItems": 1}]
+    SHORT_FORMS = (_SCALAR, _SCALARS)
 
 
 def _axis_form(value: Any) -> Any:

@@ -98,11 +98,7 @@ def online(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     place = axis % x.ndim
 
     def thunk() -> Any:
-        wide, values = family.at_least_single(xp, x)
-        zero, lowest = wide.scalar(0), wide.scalar("-inf")
-        m, s = family.running_maximum_and_sum(
-            wide, values, place, lambda top: wide.where(wide.equal(top, lowest), zero, top)
-        )
+        wide, values, m, s = family.online_normaliser(xp, x, place)
         y = wide.subtract(wide.subtract(values, m), wide.log(s))
         return y if wide is xp else wide.astype(y, xp.dtype.name)
 

@@ -200,3 +200,16 @@ def running_maximum_and_sum(xp: Any, x: Any, axis: int, anchor: Callable[[Any], 
         s = part if s is None else xp.add(xp.multiply(s, xp.exp(xp.subtract(m, origin))), part)
         m = top
     return m, s
+
+
+def online_normaliser(xp: Any, x: Any, axis: int) -> tuple[Any, Any, Any, Any]:
+    """Return (wide, values, m, s): the namespace and values computed in, and their running maximum and sum.
+
+    Entries are relative to 0 while nothing but −inf was seen: −inf − (−inf) would be NaN.
+    """
+    wide, values = at_least_single(xp, x)
+    zero, lowest = wide.scalar(0), wide.scalar("-inf")
+    m, s = running_maximum_and_sum(
+        wide, values, axis, lambda top: wide.where(wide.equal(top, lowest), zero, top)
+    )
+    return wide, values, m, s
