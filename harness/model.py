@@ -153,6 +153,8 @@ class FactSpec:
 
     fit: str
     against: str
+    output: str | None = None
+    """None: each of the operation's outputs."""
     where: Where = field(default_factory=dict)
     expect: Mapping[str, Condition] = field(default_factory=dict)
     severity: Literal["fail", "warn"] = "fail"

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from harness.errors import RegistrationError, did_you_mean
-from harness.model import Condition, Written, format_written
+from harness.model import MODES, Condition, Written, format_written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from harness.formats import DType, NumberFormat, Precision
     from harness.reference.elements import Reference
+    from harness.timing.clock import Timer
 
 T = TypeVar("T")
 
@@ -124,8 +125,40 @@ class ExactProblem:
 
     operation: str
     inputs: Mapping[str, NDArray[np.float64]]
+    """By name; a backward problem has `cotangent` among them."""
     parameters: Mapping[str, Written]
     dtype: DType
+    with_respect_to: tuple[str, ...] = ()
+    """Inputs whose gradients are wanted; empty: forward."""
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """The derivative of an operation: from a cotangent g of its output to Jᵀg for some of its inputs.
+
+    References, bounds and judges see the problem with `cotangent` among its inputs, and give an output
+    `grad_<input>` for each of `problem.with_respect_to`.
+    """
+
+    with_respect_to: tuple[str, ...]
+    """Inputs that a derivative is proved for."""
+    formula: str
+    reference: Callable[[ExactProblem], Reference]
+    reference_version: int
+    bound_formula: str
+    bound_source: str
+    bound: Callable[[ExactProblem, Reference, Precision], Mapping[str, NDArray[np.float64]]]
+    cost: Callable[[Mapping[str, tuple[int, ...]], Mapping[str, Written], int], Cost] | None = None
+    """Of the value and the gradient together, which is what is timed."""
+
+
+COTANGENT: Final = "cotangent"
+"""The input of a backward problem that stands for the gradient of the output."""
+
+
+def gradient_output(name: str) -> str:
+    """Return what the gradient with respect to input `name` is called among the outputs."""
+    return f"grad_{name}"
 
 
 @dataclass(frozen=True)
@@ -163,8 +196,57 @@ class Operation:
     """(input shapes, parameters, bytes of one element) → Cost."""
     signed_zero: bool = False
     """Whether −0 and +0 are different results (elementwise operations and conversions only)."""
-    differentiable: tuple[str, ...] = ()
-    """Inputs with respect to which a rigorous derivative exists; empty: forward only."""
+    storage: Mapping[str, str] = field(default_factory=dict)
+    """Input → the parameter that names the format it is stored in; others are stored as the cell's dtype."""
+    gradient: Gradient | None = None
+    """None: forward only."""
+
+    @property
+    def differentiable(self) -> tuple[str, ...]:
+        """Inputs with respect to which a rigorous derivative exists; empty: forward only."""
+        return () if self.gradient is None else self.gradient.with_respect_to
+
+    def differentiated(self, with_respect_to: tuple[str, ...]) -> Operation:
+        """Return the gradient as an operation of its own: inputs with the cotangent, outputs, proofs.
+
+        Nothing is asked for: the operation itself.
+        """
+        if not with_respect_to:
+            return self
+        g = self.gradient
+        if g is None or not set(with_respect_to) <= set(g.with_respect_to):
+            raise ValueError(
+                f"{self.name} declares no derivative with respect to {', '.join(with_respect_to)}"
+            )
+        return replace(
+            self,
+            title=f"Gradient of {self.title}",
+            formula=g.formula,
+            inputs={**self.inputs, COTANGENT: "the shape of the output"},
+            outputs=tuple(map(gradient_output, with_respect_to)),
+            reference=g.reference,
+            reference_version=g.reference_version,
+            bound_formula=g.bound_formula,
+            bound_source=g.bound_source,
+            bound=g.bound,
+            judge=None,
+            cost=g.cost,
+            gradient=None,
+        )
+
+    def defaults(self) -> dict[str, Written]:
+        """Return the parameters that a case may leave out, and what they are then."""
+        return {n: p.default for n, p in self.parameters.items() if p.default is not None}
+
+    def input_formats(
+        self, parameters: Mapping[str, Written], storage: NumberFormat
+    ) -> dict[str, NumberFormat]:
+        """Return the format of each input (the cotangent's is the cell's own, `storage`)."""
+        from harness.formats import FORMATS
+
+        given = {**self.defaults(), **parameters}
+        named = {name: FORMATS[str(given[parameter])] for name, parameter in self.storage.items()}
+        return {name: named.get(name, storage) for name in self.inputs}
 
 
 @dataclass(frozen=True)
@@ -227,14 +309,25 @@ class Backend(Protocol):
     def capabilities(self) -> Mapping[str, Mapping[str, str | Lack]]:
         """By dtype: primitive group → compute dtype, or the lack of it. One left out is unsupported."""
 
+    @property
+    def flags(self) -> Mapping[str, Mapping[str, str]]:
+        """By dtype: settings of the library that make its mode; each set of them has a worker of its own."""
+
+    @property
+    def autograd(self) -> bool:
+        """Whether `differentiated` works; otherwise formulations need gradients of their own."""
+
     def unavailable(self) -> str | None:
         """Return why this backend cannot run on this machine, or None. Imports nothing heavy."""
 
     def environment(self, threads: int) -> Mapping[str, str]:
         """Return the variables that must be set before the library is imported."""
 
-    def start(self, threads: int) -> None:
-        """Import the library and set its own switches; called once, in the worker."""
+    def start(self, threads: int, flags: Mapping[str, str]) -> None:
+        """Import the library and set its own switches; called once, in the worker.
+
+        `flags` are those of the dtypes that this worker serves.
+        """
 
     def from_bits(self, bits: NDArray[Any], storage: NumberFormat) -> Any:
         """Return a native 64-byte-aligned contiguous array of the bit patterns given (unsigned ints)."""
@@ -248,6 +341,24 @@ class Backend(Protocol):
         Checked functions raise DtypeError when a result leaves the declared dtype; unchecked ones,
         used while timing, compute the same bits without the check.
         """
+
+    def differentiated(
+        self, build: Callable[..., Thunk], inputs: Sequence[Any], positions: Sequence[int], cotangent: Any
+    ) -> Thunk:
+        """Return a thunk that gives the gradients for the inputs at `positions`, as a tuple.
+
+        `build` takes native inputs and returns the thunk of the value. Each call computes the value and then
+        its gradients. Called only where `autograd`.
+        """
+
+    def peak_memory(self, thunk: Thunk) -> int | None:
+        """Return the most bytes that one call holds beyond what is held before, its result included.
+
+        None: this library cannot tell.
+        """
+
+    def timers(self) -> Sequence[Timer]:
+        """Return what times this backend, the one for the columns of results first."""
 
     def synchronize(self) -> None:
         """Wait until all work started is done (CPU: nothing)."""
@@ -284,7 +395,9 @@ class RecipeContext:
     """What a recipe may use beside its arguments."""
 
     format: NumberFormat
-    """The storage format: ill-conditioned inputs are built on its grid."""
+    """What this input is stored in: ill-conditioned inputs are built on its grid."""
+    target: NumberFormat
+    """The storage format of the cell's dtype, which an operation's `storage` may make another one."""
     stream: Any
     """A harness.recipes RandomStream of this input alone: raw generator bits, the same everywhere."""
     folder: Path
@@ -331,6 +444,8 @@ FORMULATIONS: Final[Registry[Formulation]] = Registry("formulation")
 BACKENDS: Final[Registry[Backend]] = Registry("backend")
 RECIPES: Final[Registry[Recipe]] = Registry("recipe")
 METRICS: Final[Registry[Metric]] = Registry("metric")
+GRADIENTS: Final[Registry[Formulation]] = Registry("gradient")
+"""Gradients that formulations declare for backends without automatic differentiation, keyed like them."""
 
 
 def register_operation(operation: Operation) -> Operation:
@@ -351,7 +466,36 @@ def formulation(
     compute: str | Mapping[str, str | Lack] | None = None,
 ) -> Callable[[Callable[..., Thunk]], Callable[..., Thunk]]:
     """Register the decorated function as formulation `name` of `operation` (see `Formulation`)."""
-    subject = f"formulation {operation}/{name}" + (f" of {', '.join(backends)}" if backends else "")
+    return _registrar(FORMULATIONS, operation, name, title, needs, backends, compute)
+
+
+def gradient(
+    operation: str,
+    name: str,
+    *,
+    title: str,
+    needs: Sequence[str] = ("elementwise",),
+    backends: Sequence[str] | None = None,
+    compute: str | Mapping[str, str | Lack] | None = None,
+) -> Callable[[Callable[..., Thunk]], Callable[..., Thunk]]:
+    """Register the decorated function as the gradient of formulation `name` of `operation`.
+
+    `build(xp, *inputs, cotangent, with_respect_to=(…), **parameters)` returns a thunk that gives a tuple of
+    native arrays, in the order of `with_respect_to`. It computes the value too, as far as it needs it.
+    """
+    return _registrar(GRADIENTS, operation, name, title, needs, backends, compute)
+
+
+def _registrar(
+    registry: Registry[Formulation],
+    operation: str,
+    name: str,
+    title: str,
+    needs: Sequence[str],
+    backends: Sequence[str] | None,
+    compute: str | Mapping[str, str | Lack] | None,
+) -> Callable[[Callable[..., Thunk]], Callable[..., Thunk]]:
+    subject = f"{registry.kind} {operation}/{name}" + (f" of {', '.join(backends)}" if backends else "")
     unknown = sorted(set(needs) - set(PRIMITIVE_GROUPS))
     if unknown:
         raise RegistrationError(f"{subject} needs unknown primitives {unknown}")
@@ -361,7 +505,7 @@ def formulation(
         only = None if backends is None else tuple(backends)
         item = Formulation(operation, name, build, title, tuple(needs), only, compute)
         for key in [f"{operation}/{name}"] if only is None else [f"{operation}/{name}@{b}" for b in only]:
-            FORMULATIONS.add(key, item, build.__module__)
+            registry.add(key, item, build.__module__)
         return build
 
     return register
@@ -440,13 +584,22 @@ def formulations_of(operation: str) -> tuple[str, ...]:
 
 def find_formulation(operation: str, name: str, backend: str) -> Formulation | None:
     """Return the formulation that `backend` runs under `name`: its own before the general one."""
+    return _find(FORMULATIONS, operation, name, backend)
+
+
+def find_gradient(operation: str, name: str, backend: str) -> Formulation | None:
+    """Return the gradient that is declared for a formulation: the backend's own before the general one."""
+    return _find(GRADIENTS, operation, name, backend)
+
+
+def _find(registry: Registry[Formulation], operation: str, name: str, backend: str) -> Formulation | None:
     for key in (f"{operation}/{name}@{backend}", f"{operation}/{name}"):
-        if key in FORMULATIONS:
-            return FORMULATIONS[key]
+        if key in registry:
+            return registry[key]
     return None
 
 
-def support(operation: str, name: str, backend: Backend, dtype: str) -> str | Lack:
+def support(operation: str, name: str, backend: Backend, dtype: str, mode: str = MODES[0]) -> str | Lack:
     """Return the compute dtype of a formulation on a backend, or why it cannot run.
 
     Skips with reasons, `harness list` and the documented support table all derive from this.
@@ -454,6 +607,11 @@ def support(operation: str, name: str, backend: Backend, dtype: str) -> str | La
     found = find_formulation(operation, name, backend.name)
     if found is None:
         return Lack("unsupported", f"{backend.name} has no {name!r} formulation of {operation}")
+    if mode != MODES[0] and not backend.autograd:
+        found = find_gradient(operation, name, backend.name)
+        if found is None:
+            why = f"does not differentiate, and {operation}/{name} declares no gradient of its own"
+            return Lack("unsupported", f"{backend.name} {why}")
     declared = backend.capabilities.get(dtype)
     if declared is None:
         return Lack("unsupported", f"{backend.name} does not hold {dtype}")

@@ -208,10 +208,24 @@ class DType:
 
 _TENSOR_FLOAT = NumberFormat("tf32", 19, 11, -126)
 
-DTYPES: dict[str, DType] = {name: DType(name, row, row) for name, row in FORMATS.items()} | {
-    "tf32": DType("tf32", FORMATS["float32"], _TENSOR_FLOAT)
-}
-"""Every dtype by name: one a format, and `tf32`, float32 whose products take 11-bit inputs."""
+DTYPES: dict[str, DType] = (
+    {name: DType(name, row, row) for name, row in FORMATS.items()}
+    | {"tf32": DType("tf32", FORMATS["float32"], _TENSOR_FLOAT)}
+    | {
+        mode: DType(mode, FORMATS[name], FORMATS[name])
+        for mode, name in (
+            ("float16_reduced", "float16"),
+            ("bfloat16_reduced", "bfloat16"),
+            ("float16_accumulate", "float16"),
+        )
+    }
+)
+"""Every dtype by name: one a format, and modes in which products of a format are computed otherwise.
+
+tf32: float32 whose products take 11-bit inputs. float16_reduced, bfloat16_reduced: partial sums of a
+product may be rounded to the format before they are added up (split-K reductions). float16_accumulate:
+products may accumulate in float16 throughout.
+"""
 
 
 @dataclass(frozen=True, slots=True)
