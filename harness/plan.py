@@ -27,7 +27,7 @@ from harness.model import (
     format_written,
 )
 from harness.protocol import encode
-from harness.registry import BACKENDS, OPERATIONS, RECIPES, Lack, formulations_of, support
+from harness.registry import BACKENDS, OPERATIONS, RECIPES, Lack, Operation, formulations_of, support
 from harness.selection import Selection
 
 
@@ -77,6 +77,7 @@ class _Planner:
         """Add the cells of a case."""
         operation = OPERATIONS[case.operation]
         mode = MODES[0] if case.differentiate is None else MODES[1]
+        outputs = operation.differentiated(with_respect_to(case)).outputs
         at = [p for p in points(case.axes, case.zipped) if p.profile <= self.profile]
         values = [values_at(case.axes, point) for point in at]
         rules = [(rule, Matcher(rule.where, case.axes)) for rule in case.expect]
@@ -88,7 +89,7 @@ class _Planner:
         keys: dict[str, list[str]] = {}
         for formulation, backend, dtype in self._names(case):
             names = {"formulation": formulation, "backend": backend, "dtype": dtype, "mode": mode}
-            lack = self._lack(case.operation, formulation, backend, dtype)
+            lack = self._lack(case.operation, formulation, backend, dtype, mode)
             taking = [i for i, (_, m) in enumerate(rules) if m.takes(names)]
             leaving = [i for i, (_, m) in enumerate(exclusions) if m.takes(names)]
             timing = timed is not None and timed.takes(names)
@@ -101,6 +102,8 @@ class _Planner:
                 self._claim(identity, case)
                 excluded = next((exclusions[i][0] for i in leaving if excluded_at[n][i]), None)
                 skip = lack if excluded is None else Skip("excluded", excluded.reason)
+                if skip is None and operation.storage:
+                    skip = _not_held(operation, backend, self.problems[keys[dtype][n]])
                 self.cells.append(
                     Cell(
                         id=identity,
@@ -116,7 +119,7 @@ class _Planner:
                         topic=case.topic,
                         guide=case.guide,
                         seed=case.seed,
-                        outputs=operation.outputs,
+                        outputs=outputs,
                         accuracy=case.accuracy,
                         speed=case.speed if timing and timed_at[n] and skip is None else None,
                         skip=skip,
@@ -134,8 +137,8 @@ class _Planner:
                 for dtype in self.selection.dtypes_of(dtypes):
                     yield formulation, backend, dtype
 
-    def _lack(self, operation: str, formulation: str, backend: str, dtype: str) -> Skip | None:
-        found = support(operation, formulation, BACKENDS[backend], dtype)
+    def _lack(self, operation: str, formulation: str, backend: str, dtype: str, mode: str) -> Skip | None:
+        found = support(operation, formulation, BACKENDS[backend], dtype, mode)
         if isinstance(found, Lack):
             return Skip(found.word, found.reason)
         if backend not in self._unavailable:
@@ -187,10 +190,24 @@ def _problem(case: Case, dtype: str, mode: str, written: Mapping[str, Written]) 
         },
         inputs=tuple(_resolved(spec, exact) for spec in case.inputs),
         folder=str(case.folder),
-        with_respect_to=() if derived is None else derived.with_respect_to,
+        with_respect_to=with_respect_to(case),
         cotangent=None if derived is None else _resolved(derived.cotangent, exact),
         published=case.published,
     )
+
+
+def with_respect_to(case: Case) -> tuple[str, ...]:
+    """Return the inputs whose gradients a case asks for; none: forward."""
+    return () if case.differentiate is None else case.differentiate.with_respect_to
+
+
+def _not_held(operation: Operation, backend: str, problem: Problem) -> Skip | None:
+    """Return why a backend cannot take the inputs of a problem, whose formats may differ from the dtype."""
+    formats = operation.input_formats(problem.parameters, DTYPES[problem.dtype].storage)
+    for name, fmt in formats.items():
+        if fmt.name not in BACKENDS[backend].capabilities:
+            return Skip("unsupported", f"{backend} does not hold {fmt.name}, in which {name} is stored")
+    return None
 
 
 def exact_value(case: Case, axis: str, written: Written, dtype: str) -> Written | Fraction:

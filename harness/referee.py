@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from harness.formats import NumberFormat
     from harness.reference.cache import ReferenceCache
     from harness.reference.elements import Reference
 
@@ -48,7 +49,10 @@ class Prepared:
     """A problem whose inputs are made and whose reference is certified."""
 
     operation: Operation
+    """The gradient's own record where the problem asks for one."""
     exact: ExactProblem
+    formats: Mapping[str, NumberFormat]
+    """What each input is stored in."""
     reference: Reference
     found: str
     """cached, computed, or recomputed where the cache held a damaged entry."""
@@ -76,17 +80,14 @@ class Referee:
 
     def prepare(self, problem: Problem) -> dict[str, Any]:
         """Make the inputs of a problem, write their bits, and certify the reference."""
-        from harness.formats import DTYPES
-
         start = time.perf_counter()
         prepared = self.prepared(problem)
-        storage = DTYPES[problem.dtype].storage
         folder = self._scratch / hashlib.sha256(problem.key.encode()).hexdigest()[:24]
         return {
             "problem": problem.key,
             "status": "ok",
             "inputs": {
-                name: str(_write_bits(folder / f"{name}.npy", storage.name, values))
+                name: str(_write_bits(folder / f"{name}.npy", prepared.formats[name].name, values))
                 for name, values in prepared.exact.inputs.items()
             },
             "shapes": {name: list(values.shape) for name, values in prepared.exact.inputs.items()},
@@ -142,19 +143,19 @@ class Referee:
         from harness.recipes import inputs_digest, make_inputs
         from harness.reference.provenance import source_digest
 
-        operation = OPERATIONS[problem.operation]
+        operation = OPERATIONS[problem.operation].differentiated(problem.with_respect_to)
         dtype = DTYPES[problem.dtype]
-        values, errors = make_inputs(problem, dtype)
-        digest = inputs_digest(values, dtype)
-        defaults = {n: p.default for n, p in operation.parameters.items() if p.default is not None}
-        parameters: dict[str, Written] = {**defaults, **problem.parameters}
-        exact = ExactProblem(problem.operation, values, parameters, dtype)
+        parameters: dict[str, Written] = {**operation.defaults(), **problem.parameters}
+        formats = operation.input_formats(parameters, dtype.storage)
+        values, errors = make_inputs(problem, dtype, formats)
+        digest = inputs_digest(values, formats)
+        exact = ExactProblem(problem.operation, values, parameters, dtype, problem.with_respect_to)
         key = self._cache.key(
             operation=operation.name,
             version=operation.reference_version,
             parameters=parameters,
             dtype=dtype.name,
-            mode=problem.mode,
+            mode=" ".join((problem.mode, *problem.with_respect_to)),
             inputs_digest=digest,
             source=source_digest(operation.reference),
         )
@@ -167,7 +168,7 @@ class Referee:
             self._cache.put(key, reference)
         published = {p.output: read_published(p, Path(problem.folder)) for p in problem.published}
         worst = max(errors.values(), default=None)
-        return Prepared(operation, exact, reference, found, digest, worst, published)
+        return Prepared(operation, exact, formats, reference, found, digest, worst, published)
 
 
 def read_published(published: Published, folder: Path) -> tuple[tuple[Fraction, ...], int]:

@@ -183,7 +183,10 @@ def _differentiate(exam: Examination, cotangent: InputSpec | None) -> Differenti
     elif operation is not None:
         for i, name in enumerate(form.with_respect_to):
             kind = f"differentiable input of {operation.name}"
-            exam.known(("differentiate", "with_respect_to", i), name, operation.differentiable, kind)
+            path: Steps = ("differentiate", "with_respect_to", i)
+            exam.known(path, name, operation.differentiable, kind)
+            if name in form.with_respect_to[:i]:
+                exam.error(path, f"{name!r} is named twice in with_respect_to")
     return Differentiate(tuple(form.with_respect_to), cotangent)
 
 
@@ -194,7 +197,7 @@ def _published(exam: Examination) -> tuple[Published, ...]:
         path: Steps = ("published", output)
         if exam.operation is not None:
             kind = f"output of {exam.operation.name}"
-            exam.known(path, output, exam.operation.outputs, kind, key=True)
+            exam.known(path, output, exam.outputs, kind, key=True)
         checker.file((*path, "file"), form.file)
         made.append(Published(output, form.file, form.column, form.digits))
     return tuple(made)

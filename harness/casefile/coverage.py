@@ -63,7 +63,7 @@ class Coverage:
         )
 
     def _rules(self) -> None:
-        outputs = self.exam.operation.outputs if self.exam.operation else ()
+        outputs = self.exam.outputs
         matchers = [Matcher(rule.where, self.case.axes) for rule in self.case.expect]
         at = [{p.positions for p in self.points if m.holds_at(p)} for m in matchers]
         reached, decided = set(), set()

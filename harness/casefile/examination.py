@@ -10,7 +10,7 @@ from harness.casefile.shape import Shape
 from harness.casefile.tree import Node, Steps
 from harness.errors import Diagnostic, did_you_mean
 from harness.model import Axis, AxisReference, Written, format_written
-from harness.registry import Operation
+from harness.registry import Operation, gradient_output
 
 
 class Examination:
@@ -46,6 +46,16 @@ class Examination:
         names = ("operation", "formulations", "backends", "dtypes", "axes", "zip")
         self.whole = not any(self.is_refused(name) for name in names)
         """Whether the cells of the case are known."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What rows there are of a cell: the operation's outputs, or gradients; none while it is unknown."""
+        if self.operation is None:
+            return ()
+        form = self.draft.differentiate
+        if form is None:
+            return self.operation.outputs
+        return tuple(map(gradient_output, form.with_respect_to))
 
     def error(self, path: Steps, message: str, hint: str | None = None, *, key: bool = False) -> None:
         """Add a diagnostic at the value, or the key, that `path` leads to."""

@@ -122,7 +122,7 @@ def rules(exam: Examination) -> tuple[Rule, ...]:
 
 def _rule(exam: Examination, path: Steps, form: RuleModel) -> Rule:
     if form.output is not None and exam.operation is not None:
-        exam.known((*path, "output"), form.output, exam.operation.outputs, f"output of {exam.operation.name}")
+        exam.known((*path, "output"), form.output, exam.outputs, f"output of {exam.operation.name}")
     for i, outcome in enumerate(form.outcome or ()):
         exam.known((*path, "outcome", i), outcome, OUTCOMES, "outcome")
     says = (form.outcome, form.breaks, form.bounds, form.defect, form.severity == "warn")
@@ -176,10 +176,13 @@ def facts(exam: Examination) -> tuple[FactSpec, ...]:
             allowed = (*axes, *columns)
             if exam.known((*path, "against"), form.against, allowed, "axis or metric"):
                 _measured(exam, (*path, "against"), form.against)
+        if form.output is not None and exam.outputs:
+            exam.known((*path, "output"), form.output, exam.outputs, f"output of {exam.draft.operation}")
         made.append(
             FactSpec(
                 fit=form.fit,
                 against=form.against,
+                output=form.output,
                 where=where(exam, (*path, "where"), form.where),
                 expect={name: condition(expected) for name, expected in form.expect.items()},
                 severity=form.severity,

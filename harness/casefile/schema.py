@@ -232,6 +232,7 @@ class FactModel(_Strict):
 
     fit: Line = Field(description="A numeric column of the results.")
     against: Line = Field(description="A numeric axis, or a numeric column of the results.")
+    output: Line | None = Field(None, description="Which output; left out: each of them.")
     where: WhereForm = Field(default_factory=dict, description="Which cells; left out: all.")
     expect: dict[Literal["exponent"], ConditionForm] = Field(
         default_factory=dict, description="What the exponent must satisfy; left out: it is only shown."

@@ -179,7 +179,7 @@ class AccuracyPhase:
             self._ran(group)
 
         task = Task(
-            {"do": "run", **kernel_request(group, cell), "outputs": prefix},
+            {"do": "run", **kernel_request(group, cell), "outputs": prefix, "memory": cell.speed is not None},
             self._session.options.timeout_s,
             reply,
             failed,
@@ -212,14 +212,14 @@ class AccuracyPhase:
         about: Mapping[str, Any],
     ) -> None:
         self._unjudged += 1
-        compute = support(cell.operation, cell.formulation, BACKENDS[cell.backend], cell.dtype)
+        compute = _compute_dtype(cell)
         request = {
             "do": "score",
             "cell": cell.id,
             "problem": group.problem,
             "outputs": outputs,
             "formats": formats,
-            "compute_dtype": compute if isinstance(compute, str) else cell.dtype,
+            "compute_dtype": compute or cell.dtype,
         }
 
         def reply(message: dict[str, Any]) -> bool:
@@ -246,7 +246,6 @@ class AccuracyPhase:
     def _finish(self, group: Group, cell: Cell, status: str, prefix: str | None = None, **found: Any) -> None:
         """Journal a cell and remove its outputs."""
         session = self._session
-        compute = support(cell.operation, cell.formulation, BACKENDS[cell.backend], cell.dtype)
         if "error" in found:
             found["error"] = shortened(found["error"])
         facts = session.facts.get(worker_key(cell).name, {})
@@ -256,7 +255,7 @@ class AccuracyPhase:
                 "cell": cell.id,
                 "status": status,
                 "device": facts.get("device", "cpu"),
-                "compute_dtype": compute if isinstance(compute, str) else None,
+                "compute_dtype": _compute_dtype(cell),
                 "inputs_digest": group.inputs_digest,
                 "input_bytes": group.input_bytes,
                 "data_error": group.data_error,
@@ -280,9 +279,15 @@ def kernel_request(group: Group, cell: Cell) -> dict[str, Any]:
         "formulation": cell.formulation,
         "dtype": cell.dtype,
         "mode": cell.mode,
+        "with_respect_to": group.problem.with_respect_to,
         "inputs": group.inputs,
         "parameters": group.problem.parameters,
     }
+
+
+def _compute_dtype(cell: Cell) -> str | None:
+    found = support(cell.operation, cell.formulation, BACKENDS[cell.backend], cell.dtype, cell.mode)
+    return found if isinstance(found, str) else None
 
 
 def check_cell(message: Mapping[str, Any], cell: Cell) -> None:

@@ -62,7 +62,8 @@ def groups_of(plan: Plan, cells: Iterable[Cell]) -> dict[str, Group]:
 def estimated_bytes(problem: Problem) -> int:
     """Return about how much the inputs of a problem take on disk, from their recipes' arguments alone."""
     total = 0
-    for spec in problem.inputs:
+    cotangent = () if problem.cotangent is None else (problem.cotangent,)
+    for spec in (*problem.inputs, *cotangent):
         elements = None
         if spec.recipe in RECIPES:
             elements = RECIPES[spec.recipe].elements(spec.arguments)
@@ -80,9 +81,9 @@ def element_bytes(dtype: str) -> int:
 def cost(group: Group) -> dict[str, Any]:
     """Return `flops` and `bytes` of one call, where the operation declares its cost."""
     problem = group.problem
-    operation = OPERATIONS[problem.operation]
+    operation = OPERATIONS[problem.operation].differentiated(problem.with_respect_to)
     if operation.cost is None:
         return {}
-    defaults = {n: p.default for n, p in operation.parameters.items() if p.default is not None}
-    found = operation.cost(group.shapes, {**defaults, **problem.parameters}, element_bytes(problem.dtype))
+    parameters = {**operation.defaults(), **problem.parameters}
+    found = operation.cost(group.shapes, parameters, element_bytes(problem.dtype))
     return {"flops": found.flops, "bytes": found.bytes}

@@ -105,6 +105,8 @@ def _exponents(
     condition = spec.expect.get("exponent")
     for group, points in _grouped(case, spec.against, chosen, rows).items():
         logarithms = [p for p in (_logarithms(point, spec, axis) for point in points) if p is not None]
+        if spec.output not in (None, group.output):
+            continue
         different = len({x for x, _ in logarithms})
         if different < 3 and condition is None:
             continue

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def make_inputs(problem: Problem, dtype: DType) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
-    """Return the inputs of a problem as float64 arrays on the grid of its storage format, and their errors.
+def make_inputs(
+    problem: Problem, dtype: DType, formats: Mapping[str, NumberFormat] | None = None
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+    """Return the inputs of a problem as float64 arrays on the grids of their formats, and their errors.
 
     Parameters
     ----------
@@ -29,6 +31,8 @@ def make_inputs(problem: Problem, dtype: DType) -> tuple[dict[str, NDArray[np.fl
         Its inputs are made in their order, its cotangent last; a recipe sees those made before it.
     dtype : DType
         Its storage format is what inputs are rounded to, once.
+    formats : mapping of name to NumberFormat, optional
+        What single inputs are rounded to instead.
 
     Returns
     -------
@@ -46,20 +50,25 @@ def make_inputs(problem: Problem, dtype: DType) -> tuple[dict[str, NDArray[np.fl
     specs = problem.inputs if problem.cotangent is None else (*problem.inputs, problem.cotangent)
     for spec in specs:
         try:
-            made = _run(spec, problem, dtype.storage, values)
+            fmt = (formats or {}).get(spec.name, dtype.storage)
+            made = _run(spec, problem, fmt, dtype.storage, values)
         except InputError as error:
             raise InputError(f"input {spec.name!r}: {error.message}", error.hint) from None
-        values[spec.name], errors[spec.name] = _rounded(dtype.storage, made)
+        values[spec.name], errors[spec.name] = _rounded(fmt, made)
     return values, errors
 
 
-def inputs_digest(values: Mapping[str, NDArray[np.float64]], dtype: DType) -> str:
-    """Return the hexadecimal SHA-256 of inputs on the grid of a dtype's storage format."""
-    return digest({name: (dtype.storage, array) for name, array in values.items()})
+def inputs_digest(values: Mapping[str, NDArray[np.float64]], formats: Mapping[str, NumberFormat]) -> str:
+    """Return the hexadecimal SHA-256 of inputs on the grids of their formats."""
+    return digest({name: (formats[name], array) for name, array in values.items()})
 
 
 def _run(
-    spec: InputSpec, problem: Problem, fmt: NumberFormat, made: Mapping[str, NDArray[np.float64]]
+    spec: InputSpec,
+    problem: Problem,
+    fmt: NumberFormat,
+    target: NumberFormat,
+    made: Mapping[str, NDArray[np.float64]],
 ) -> NDArray[Any]:
     if spec.recipe not in RECIPES:
         raise InputError(f"unknown recipe {spec.recipe!r}", did_you_mean(spec.recipe, list(RECIPES)))
@@ -68,6 +77,7 @@ def _run(
         raise error
     context = RecipeContext(
         format=fmt,
+        target=target,
         stream=RandomStream(problem.seed, problem.case, spec.name),
         folder=Path(problem.folder),
         others=dict(made),

@@ -43,9 +43,9 @@ ACCURACY: Final = (
         "number",
         "bound_ratio max_ulp p99_ulp median_ulp correctly_rounded_fraction bias_ulp max_rel_error "
         "norm_rel_error bits lre backward_error componentwise_backward_error orthogonality subspace_angle "
-        "condition kappa_error data_error reference_radius_ulp reference_coverage",
+        "condition kappa_error data_error reference_radius_ulp reference_coverage value",
     ),
-    *_columns("text", "worst_index result_digest"),
+    *_columns("text", "worst_index worst_computed worst_exact result_digest"),
 )
 """What a referee measured; units, formulas and sources are those of the registered metrics."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import UserError
 from harness.formats import DTYPES, DType
-from harness.registry import OPERATIONS, Backend, find_formulation
+from harness.registry import OPERATIONS, Backend, find_formulation, find_gradient
 from harness.worker import fp_environment
 from harness.worker.inputs import StoredInputs
 
@@ -42,15 +42,31 @@ class Kernels:
         if operation not in OPERATIONS or found is None:
             raise UserError(f"{self.backend.name} has no formulation {name!r} of {operation!r}")
         dtype = DTYPES[request["dtype"]]
-        declared = OPERATIONS[operation]
+        wanted = tuple(request.get("with_respect_to", ()))
+        declared = OPERATIONS[operation].differentiated(wanted)
+        parameters = {**declared.defaults(), **request.get("parameters", {})}
         arrays = [
-            self.backend.from_bits(self._inputs.load(request["inputs"][i], dtype.storage), dtype.storage)
-            for i in declared.inputs
+            self.backend.from_bits(self._inputs.load(request["inputs"][i], storage), storage)
+            for i, storage in declared.input_formats(parameters, dtype.storage).items()
         ]
-        defaults = {n: p.default for n, p in declared.parameters.items() if p.default is not None}
-        parameters = {**defaults, **request.get("parameters", {})}
         namespace = self.namespace(dtype, checked=checked)
-        thunk: Callable[[], Any] = guarded(lambda: found.build(namespace, *arrays, **parameters))
+
+        def build(*values: Any) -> Callable[[], Any]:
+            thunk: Callable[[], Any] = found.build(namespace, *values, **parameters)
+            return thunk
+
+        thunk: Callable[[], Any]
+        if wanted and self.backend.autograd:
+            positions = [list(declared.inputs).index(i) for i in wanted]
+            *values, cotangent = arrays
+            thunk = guarded(lambda: self.backend.differentiated(build, values, positions, cotangent))
+        elif wanted:
+            own = find_gradient(operation, name, self.backend.name)
+            if own is None:
+                raise UserError(f"{operation}/{name} has no gradient on {self.backend.name}")
+            thunk = guarded(lambda: own.build(namespace, *arrays, with_respect_to=wanted, **parameters))
+        else:
+            thunk = guarded(lambda: build(*arrays))
         if not callable(thunk):
             raise KernelError(f"TypeError: {operation}/{name} built {type(thunk).__name__}, not a thunk")
         return thunk

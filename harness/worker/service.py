@@ -72,8 +72,9 @@ def run(kernels: Kernels, request: Mapping[str, Any]) -> Message:
     guarded(kernels.backend.synchronize)
     seconds = time.perf_counter() - start
     left = environment_left()  # before anything of ours computes
+    peak = guarded(lambda: kernels.backend.peak_memory(thunk)) if request.get("memory") else None
     storage = DTYPES[request["dtype"]].storage
-    names = OPERATIONS[request["operation"]].outputs
+    names = OPERATIONS[request["operation"]].differentiated(tuple(request.get("with_respect_to", ()))).outputs
     values = result if isinstance(result, tuple) else (result,)
     if len(values) != len(names):
         raise KernelError(
@@ -99,6 +100,7 @@ def run(kernels: Kernels, request: Mapping[str, Any]) -> Message:
         "result_digest": digest(numbers),
         "seconds": seconds,
         **({"returned_format": returned} if returned else {}),
+        **({} if peak is None else {"peak_memory_bytes": peak}),
         **left,
     }
 
