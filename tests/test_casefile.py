@@ -19,7 +19,7 @@ from harness.casefile.schema import allowed_keys
 from harness.casefile.tree import MAX_BYTES, MAX_DEPTH, MAX_NODES, parse, scalar
 from harness.errors import CaseFileError, Diagnostic, UsageError
 from harness.model import Axis, AxisReference, Case, Condition
-from harness.registry import Argument, Formulation, Metric, Operation, Parameter, Recipe, Registry
+from harness.registry import Argument, Formulation, Gradient, Metric, Operation, Parameter, Recipe, Registry
 
 SCHEMA = Path(casefile.__file__).parent.parent / "case.schema.json"
 DOCS = SCHEMA.parent.parent / "docs"
@@ -46,7 +46,7 @@ RECIPES = {
 }
 OPERATIONS: dict[str, dict[str, Any]] = {
     "softmax": {
-        "inputs": {"x": "(…, n)"}, "outputs": ("p",), "differentiable": ("x",),
+        "inputs": {"x": "(…, n)"}, "outputs": ("p",), "gradient": Gradient(("x",), "", _never, 1, "", "", _never),
         "parameters": {"axis": Parameter(-1, "summed over", kind="integer"), "base": Parameter("e", "of powers", ("e", 2))},
     },
     "least_squares": {
@@ -389,6 +389,11 @@ ADDED = [
         "differentiate: {with_respect_to: [y], cotangent: {recipe: normal, shape: [$n]}}",
         7, 35, "unknown differentiable input of softmax 'y'", None,
     ),
+    (
+        "differentiate: {with_respect_to: [x, x], cotangent: {recipe: normal, shape: [$n]}}",
+        7, 38, "'x' is named twice in with_respect_to", None,
+    ),
+    ("facts: [{fit: max_ulp, against: n, output: q}]", 7, 44, "unknown output of softmax 'q'", "allowed: p"),
 ]  # fmt: skip
 
 
@@ -559,6 +564,14 @@ def test_a_derivative_that_is_declared_is_read(one: Callable[[str], Case]) -> No
     case = one(PLAIN + added)
     assert case.differentiate is not None
     assert case.differentiate.cotangent.name == "cotangent"
+    rule = "expect: [{output: grad_x, where: {formulation: naive}, breaks: maybe}]\n"
+    assert one(PLAIN + added + rule).expect[0].output == "grad_x"
+
+
+def test_a_rule_of_a_gradient_names_gradients(problems: Problems) -> None:
+    added = "differentiate: {with_respect_to: [x], cotangent: {recipe: normal, shape: [$n]}}\n"
+    ((_, _, message, hint),) = problems(PLAIN + added + "expect: [{output: p, breaks: maybe}]\n")
+    assert (message, hint) == ("unknown output of softmax 'p'", "allowed: grad_x")
 
 
 def test_both_places_of_one_name_are_told(write: Write, tmp_path: Path) -> None:

@@ -536,8 +536,10 @@ def test_planning_needs_no_numpy():
 # ---- dtypes and digests ------------------------------------------------------------------------------
 
 
-def test_one_dtype_a_format_and_tf32():
-    assert set(DTYPES) == {*FORMATS, "tf32"}
+def test_one_dtype_a_format_and_the_modes_of_some():
+    modes = {"tf32": "float32", "float16_reduced": "float16", "bfloat16_reduced": "bfloat16", "float16_accumulate": "float16"}
+    assert set(DTYPES) == {*FORMATS, *modes}
+    assert {name: DTYPES[name].storage.name for name in modes} == modes
     tf32 = DTYPES["tf32"]
     assert tf32.storage is FORMATS["float32"]
     assert tf32.u_in == Fraction(1, 2**11)

@@ -25,11 +25,12 @@ from harness.model import (
     InputSpec,
     Plan,
     Rule,
+    Skip,
     SpeedSpec,
 )
 from harness.plan import make_plan
 from harness.protocol import decode, encode
-from harness.registry import Argument, Formulation, Lack, Operation, Parameter, Recipe, Registry
+from harness.registry import Argument, Formulation, Gradient, Lack, Operation, Parameter, Recipe, Registry
 from harness.selection import Selection, keyword_test
 
 
@@ -46,7 +47,8 @@ def _vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     operation = Operation(
         name="softmax", title="", formula="", inputs={"x": "(n,)"}, outputs=("p",),
         dtypes=("float64", "float16"), reference=_never, reference_version=1, bound_formula="",
-        bound_source="", bound=_never, parameters={"axis": Parameter(-1, "")}, differentiable=("x",),
+        bound_source="", bound=_never, parameters={"axis": Parameter(-1, "")},
+        gradient=Gradient(("x",), "", _never, 1, "", "", _never),
     )  # fmt: skip
     arguments = {
         "low": Argument("number", "", 0, required=False),
@@ -63,6 +65,7 @@ def _vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
             registry.FORMULATIONS,
             {f"softmax/{name}": Formulation("softmax", name, _never, "") for name in ("naive", "shifted")},
         ),
+        (registry.GRADIENTS, {"softmax/naive": Formulation("softmax", "naive", _never, "")}),
         (registry.RECIPES, {"linspace": Recipe("linspace", "", arguments, _never, lambda _: 1)}),
         (
             registry.BACKENDS,
@@ -70,6 +73,7 @@ def _vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
                 name: types.SimpleNamespace(
                     name=name,
                     capabilities=capabilities,
+                    autograd=False,
                     unavailable=lambda name=name: "no such library" if name == "absent" else None,
                 )
                 for name, capabilities in backends.items()
@@ -220,7 +224,36 @@ def test_a_gradient_is_planned_backward() -> None:
     assert problem.with_respect_to == ("x",)
     assert problem.cotangent is not None
     assert problem.cotangent.arguments == {"shape": [4]}
-    assert ids(plan)[0] == "plain/naive/numpy/float64/n=4/backward"
+    first = plan.cells[0]
+    assert first.id == "plain/naive/numpy/float64/n=4/backward"
+    assert (first.outputs, first.skip) == (("grad_x",), None)
+    without = next(c for c in plan.cells if c.formulation == "shifted" and c.dtype == "float64")
+    assert without.skip == Skip(
+        "unsupported",
+        "numpy does not differentiate, and softmax/shifted declares no gradient of its own",
+    )
+
+
+def test_a_backend_that_does_not_hold_the_format_of_an_input_skips_that_point(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    convert = Operation(
+        name="convert", title="", formula="", inputs={"x": "any"}, outputs=("y",), dtypes=("float64",),
+        reference=_never, reference_version=1, bound_formula="", bound_source="", bound=_never,
+        parameters={"source": Parameter(None, "", ("float32", "float8_e5m2"))}, storage={"x": "source"},
+    )  # fmt: skip
+    monkeypatch.setitem(registry.OPERATIONS._items, "convert", convert)
+    cast = Formulation("convert", "cast", _never, "")
+    monkeypatch.setitem(registry.FORMULATIONS._items, "convert/cast", cast)
+    sources = Axis("source", ("float32", "float8_e5m2"), frozenset())
+    plan = make_plan(
+        [case(operation="convert", formulations=("cast",), dtypes=("float64",), backends=("numpy",),
+              axes=(sources,), parameters={"source": AxisReference("source")})]
+    )  # fmt: skip
+    assert {c.axes["source"]: c.skip for c in plan.cells} == {
+        "float32": None,
+        "float8_e5m2": Skip("unsupported", "numpy does not hold float8_e5m2, in which x is stored"),
+    }
 
 
 def test_a_plan_crosses_a_process_boundary() -> None:

@@ -31,8 +31,8 @@ DESIGNED = """
     axes seed inputs_digest outcome verdict reason severity elements not_a_number_count inf_count
     zero_count bound_ratio max_ulp p99_ulp median_ulp correctly_rounded_fraction bias_ulp max_rel_error
     norm_rel_error bits lre backward_error componentwise_backward_error orthogonality subspace_angle
-    condition kappa_error data_error reference_radius_ulp reference_coverage worst_index result_digest
-    timer time_median_s time_ci_low_s time_ci_high_s time_min_s samples calls converged
+    condition kappa_error data_error reference_radius_ulp reference_coverage value worst_index
+    worst_computed worst_exact result_digest timer time_median_s time_ci_low_s time_ci_high_s time_min_s samples calls converged
     overhead_fraction noise flops bytes gflops gbps peak_fraction peak_memory_bytes
 """.split()  # noqa: SIM905 — as the documentation prints them
 """The columns as the documentation promises them, in their order."""

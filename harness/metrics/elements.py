@@ -35,7 +35,7 @@ register_metric(
     Metric(
         "value",
         "Value",
-        "",
+        "the output's",
         "what was computed, of an output that has one element and is finite",
         "definition",
         _value,
@@ -57,4 +57,4 @@ for _name, _title, _formula, _compute in (
         _worst_exact,
     ),
 ):
-    register_metric(Metric(_name, _title, "", _formula, "definition", _compute, "none", "text"), __name__)
+    register_metric(Metric(_name, _title, "the output's", _formula, "definition", _compute, "none", "text"), __name__)

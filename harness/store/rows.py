@@ -14,6 +14,11 @@ from harness.store.journal import Record, identity
 UNJUDGED: Final = ("referee_error", "worker_error")
 """Statuses of cells for which the harness, not the formulation, failed."""
 
+_OF_THE_RUN: Final = (
+    "device", "compute_dtype", "inputs_digest", "data_error", "flops", "bytes", "peak_memory_bytes",
+)  # fmt: skip
+"""Columns that a cell's accuracy run fills, beside its scores."""
+
 _UNSCORED: Final = ("verdict", "reason", "severity", "axes")
 """Columns that no score fills."""
 
@@ -51,7 +56,7 @@ def _row(
         row |= {"verdict": "skip", "reason": f"{cell.skip.word}: {cell.skip.reason}"}
         return row
     accuracy = known.get(("accuracy", cell.id), {})
-    for name in ("device", "compute_dtype", "inputs_digest", "data_error", "flops", "bytes"):
+    for name in _OF_THE_RUN:
         row[name] = accuracy.get(name)
     row |= {
         "outcome": _outcome(cell, accuracy),
