@@ -39,6 +39,8 @@ class FakeBackend:
     capabilities: Mapping[str, Any] = dataclasses.field(
         default_factory=lambda: {"float32": {"elementwise": "float32"}}
     )
+    flags: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    autograd: bool = False
 
 
 def declarations() -> dict[str, dict[str, Any]]:

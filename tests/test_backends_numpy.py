@@ -7,7 +7,7 @@ import pytest
 
 from harness.backends import numpy as numpy_room
 from harness.backends.numpy import CAPABILITIES, NumpyBackend, register
-from harness.errors import DtypeError, RegistrationError
+from harness.errors import DtypeError, RegistrationError, UserError
 from harness.formats import DTYPES, FORMATS, decode, encode
 from harness.registry import BACKENDS, FORMULATIONS, Lack, Registry, support
 
@@ -35,7 +35,7 @@ def values(native):
 
 
 def test_every_format_is_held():
-    assert set(CAPABILITIES) == set(DTYPES)
+    assert set(CAPABILITIES) == set(FORMATS) | {"tf32"}
 
 
 def test_importing_the_backends_imports_no_array_library():
@@ -171,7 +171,7 @@ def test_foreign_byte_order_is_read_as_numbers():
 def test_threads_are_set_by_variables_and_told():
     environment = BACKEND.environment(3)
     assert environment["OPENBLAS_NUM_THREADS"] == environment["OMP_NUM_THREADS"] == "3"
-    BACKEND.start(1)
+    BACKEND.start(1, {})
     assert BACKEND.facts()["blas_threads"] == "1"
 
 
@@ -203,7 +203,7 @@ def test_instruction_sets_are_told_without_those_that_are_disabled():
 
 def test_warnings_are_off_after_start():
     with np.errstate(all="raise"):
-        BACKEND.start(1)
+        BACKEND.start(1, {})
         assert np.isinf(np.exp(np.float64(1000)))
 
 
@@ -211,8 +211,9 @@ def test_a_second_numpy_is_one_call(monkeypatch):
     backends, formulations = Registry("backend"), Registry("formulation")
     for registered in FORMULATIONS:
         formulations.add(registered, FORMULATIONS[registered], "before")
-    monkeypatch.setattr("harness.registry.BACKENDS", backends)
-    monkeypatch.setattr("harness.registry.FORMULATIONS", formulations)
+    monkeypatch.setattr("harness.registry.rooms.BACKENDS", backends)
+    monkeypatch.setattr("harness.registry.rooms.FORMULATIONS", formulations)
+    monkeypatch.setattr("harness.registry.support.FORMULATIONS", formulations)
     configured = []
     second = register(
         NumpyBackend(
@@ -225,7 +226,7 @@ def test_a_second_numpy_is_one_call(monkeypatch):
     assert list(backends) == ["numpy-nehalem"]
     assert second.environment(2)["OPENBLAS_CORETYPE"] == "Nehalem"
     assert "OPENBLAS_CORETYPE" not in BACKEND.environment(2)
-    second.start(1)
+    second.start(1, {})
     assert configured == [True]
     assert support("softmax", "library", second, "float32") == "float32"
     with pytest.raises(RegistrationError, match="numpy-nehalem"):
@@ -237,3 +238,27 @@ def test_a_missing_module_is_named(monkeypatch):
     assert BACKEND.unavailable() == "not installed: scipy"
     monkeypatch.undo()
     assert BACKEND.unavailable() is None
+
+
+# ---- gradients and memory
+
+
+def test_numpy_does_not_differentiate():
+    assert not BACKEND.autograd
+    with pytest.raises(UserError, match="numpy does not differentiate"):
+        BACKEND.differentiated(lambda x: lambda: x, [np.ones(2)], [0], np.ones(2))
+
+
+def test_the_most_bytes_that_a_call_holds_are_those_of_its_arrays():
+    x = np.ones((1000, 1000))
+
+    def one_after_another():
+        y = x + 1
+        z = y * 2
+        del y
+        return z - 3
+
+    n, objects = 8_000_000, 2_000  # array objects, frames: Python's own memory is counted too
+    for thunk, arrays in ((lambda: -x, 1), (one_after_another, 2), (lambda: [-x for _ in range(5)], 5)):
+        assert arrays * n <= BACKEND.peak_memory(thunk) < arrays * n + objects
+    assert BACKEND.peak_memory(lambda: x.T) < objects

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from harness.backends import torch_cpu
-from harness.backends.torch_cpu import CAPABILITIES, STORAGE_ONLY
+from harness.backends import torch_backend
+from harness.backends.torch_backend import STORAGE_ONLY
+from harness.backends.torch_cpu import CAPABILITIES
 from harness.errors import DtypeError
 from harness.formats import DTYPES, FORMATS, decode, encode
 from harness.registry import BACKENDS, FORMULATIONS, Lack, support
@@ -14,7 +15,7 @@ BACKEND = BACKENDS["torch-cpu"]
 
 @pytest.fixture(scope="module", autouse=True)
 def started():
-    BACKEND.start(1)
+    BACKEND.start(1, {})
 
 
 def tensor(values, dtype):
@@ -121,5 +122,69 @@ def test_threads_are_set_and_told():
 
 
 def test_a_missing_module_is_named(monkeypatch):
-    monkeypatch.setattr(torch_cpu, "find_spec", lambda name: None)
+    monkeypatch.setattr(torch_backend, "find_spec", lambda name: None)
     assert BACKEND.unavailable() == "not installed: torch"
+
+
+# ---- gradients
+
+
+def squared(xp):
+    """Return a formulation of x·x, and of its double outside the thunk."""
+
+    def build(x, y):
+        doubled = xp.add(x, x)
+        return lambda: xp.multiply(doubled, y)
+
+    return build
+
+
+def test_gradients_are_those_of_the_value_and_can_be_asked_for_again():
+    x, y, cotangent = (tensor(v, "float64") for v in ([1.0, 2.0], [3.0, 5.0], [1.0, 10.0]))
+    thunk = BACKEND.differentiated(squared(xp("float64")), [x, y], [0, 1], cotangent)
+    for _ in range(3):
+        gradient_x, gradient_y = thunk()
+        assert values(gradient_x).tolist() == [6.0, 100.0], "2·y times the cotangent"
+        assert values(gradient_y).tolist() == [2.0, 40.0], "2·x times the cotangent"
+    assert not x.requires_grad
+    assert not y.requires_grad
+
+
+def test_only_the_gradients_asked_for_are_given_in_the_order_asked():
+    x, y, cotangent = (tensor(v, "float32") for v in ([1.0, 2.0], [3.0, 5.0], [1.0, 1.0]))
+    build = squared(xp("float32"))
+    assert [values(g).tolist() for g in BACKEND.differentiated(build, [x, y], [1], cotangent)()] == [
+        [2.0, 4.0]
+    ]
+    reverse = BACKEND.differentiated(build, [x, y], [1, 0], cotangent)()
+    assert [values(g).tolist() for g in reverse] == [[2.0, 4.0], [6.0, 10.0]]
+
+
+# ---- memory
+
+
+def test_the_most_bytes_that_a_call_holds_are_counted_exactly():
+    x = tensor(np.ones((1000, 1000)), "float32")
+
+    def one_after_another():
+        y = torch.neg(x)
+        z = torch.neg(y)
+        del y
+        return torch.neg(z)
+
+    n = 4_000_000
+    assert BACKEND.peak_memory(lambda: torch.neg(x)) == n
+    assert BACKEND.peak_memory(one_after_another) == 2 * n
+    assert BACKEND.peak_memory(lambda: [torch.neg(x) for _ in range(5)]) == 5 * n
+    assert BACKEND.peak_memory(lambda: x.T) == 0
+
+
+def test_memory_held_before_is_not_counted_whether_it_is_given_back_or_not():
+    held = [torch.ones(1000) for _ in range(10)]
+
+    def replaced():
+        held.clear()
+        return torch.ones(2000)
+
+    assert BACKEND.peak_memory(replaced) == 8000
+    assert BACKEND.peak_memory(replaced) == 8000

@@ -71,7 +71,7 @@ def started(name):
     missing = backend.unavailable()
     if missing:
         pytest.skip(f"{name}: {missing}")
-    backend.start(1)
+    backend.start(1, {})
     return backend
 
 

@@ -416,7 +416,7 @@ def alive(pid):
     ("arguments", "error"),
     [
         (("cupy",), "unknown backend 'cupy'; known: "),
-        (("numpy", "--flags", '{"tf32": true}'), "numpy takes no flags; found tf32"),
+        (("numpy", "--flags", '{"tf32": true}'), "numpy has no flags tf32; known: none"),
         (("numpy", "--plugin", "no.such.module"), "'no.such.module' cannot be imported"),
     ],
 )

@@ -9,7 +9,7 @@ A NumPy configured differently is another `NumpyBackend`, with a name and a file
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 from harness.backends import numpy_functions, numpy_library
 from harness.backends.alignment import aligned_copy
 from harness.backends.namespace import Namespace
-from harness.errors import DtypeError
+from harness.errors import DtypeError, UserError
 from harness.formats import DTYPES, FORMATS, DType, NumberFormat
-from harness.registry import PRIMITIVE_GROUPS, Lack, register_backend, variables_as_set
+from harness.registry import PRIMITIVE_GROUPS, Lack, Thunk, register_backend, variables_as_set
+from harness.timing.clock import Timer, WallTimer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,6 +91,8 @@ class NumpyBackend:
     configure: Callable[[], None] | None = None
     requires: tuple[str, ...] = ("numpy", "scipy", "ml_dtypes")
     capabilities: Capabilities = field(default_factory=lambda: CAPABILITIES)
+    flags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    autograd: bool = False
 
     def unavailable(self) -> str | None:
         """Return which module is not installed, or None; nothing is imported."""
@@ -100,7 +103,7 @@ class NumpyBackend:
         """Return the variables that BLAS libraries read when they are loaded."""
         return {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), **self.variables}
 
-    def start(self, threads: int) -> None:
+    def start(self, threads: int, flags: Mapping[str, str]) -> None:
         """Import NumPy, set the threads of its BLAS, and silence floating-point warnings.
 
         A warning is no result: what overflowed is seen in the output, and the warning would be timed.
@@ -138,6 +141,37 @@ class NumpyBackend:
     def namespace(self, dtype: DType, *, checked: bool) -> Namespace:
         """Return NumPy's functions for arrays of `dtype`."""
         return _namespace(self, dtype.name, checked)
+
+    def differentiated(
+        self, build: Callable[..., Thunk], inputs: Sequence[Any], positions: Sequence[int], cotangent: Any
+    ) -> Thunk:
+        """Raise UserError: NumPy does not differentiate."""
+        raise UserError(
+            f"{self.name} does not differentiate",
+            "register the gradient of a formulation with @gradient (harness.registry)",
+        )
+
+    def peak_memory(self, thunk: Thunk) -> int:
+        """Return the most bytes that one call held of Python's memory, in which NumPy's arrays are counted.
+
+        What LAPACK and BLAS take from the system by themselves (packed panels) is not among them.
+        """
+        import tracemalloc
+
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            result = thunk()
+            _, peak = tracemalloc.get_traced_memory()
+            del result
+        finally:
+            tracemalloc.stop()
+        return max(0, peak - before)
+
+    def timers(self) -> Sequence[Timer]:
+        """Return the wall clock."""
+        return (WallTimer(synchronize=self.synchronize),)
 
     def synchronize(self) -> None:
         """Return at once: NumPy's calls return when their work is done."""

@@ -1,4 +1,4 @@
-"""torch's side of the namespace: for each group, its functions for one dtype."""
+"""torch's side of the namespace: for each group, its functions for one dtype on one device."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from harness.backends.namespace import Functions
 
-Group = Callable[[Any], Functions]
-"""torch dtype → functions by name."""
+Group = Callable[[Any, str], Functions]
+"""torch dtype, device → functions by name."""
 
 
 def format_of(array: Any) -> str:
@@ -16,7 +16,7 @@ def format_of(array: Any) -> str:
     return str(array.dtype).removeprefix("torch.") if hasattr(array, "dtype") else type(array).__name__
 
 
-def elementwise(dtype: Any) -> Functions:
+def elementwise(dtype: Any, device: str) -> Functions:
     """Return the functions that take tensors element by element."""
     import torch
 
@@ -27,7 +27,7 @@ def elementwise(dtype: Any) -> Functions:
     return {name: getattr(torch, name) for name in names}
 
 
-def logic(dtype: Any) -> Functions:
+def logic(dtype: Any, device: str) -> Functions:
     """Return comparisons, tests and connectives, which give booleans."""
     import torch
 
@@ -41,7 +41,7 @@ def logic(dtype: Any) -> Functions:
     return {"equal": torch.eq, "any": any, "all": all, **{name: getattr(torch, name) for name in same}}
 
 
-def sums(dtype: Any) -> Functions:
+def sums(dtype: Any, device: str) -> Functions:
     """Return sum and mean, `(x, axis=None, keepdims=False)`."""
     import torch
 
@@ -54,7 +54,7 @@ def sums(dtype: Any) -> Functions:
     return {"sum": sum, "mean": mean}
 
 
-def order(dtype: Any) -> Functions:
+def order(dtype: Any, device: str) -> Functions:
     """Return max and min, `(x, axis=None, keepdims=False)`; a NaN wins."""
     import torch
 
@@ -67,14 +67,14 @@ def order(dtype: Any) -> Functions:
     return {"max": max, "min": min}
 
 
-def matmul(dtype: Any) -> Functions:
+def matmul(dtype: Any, device: str) -> Functions:
     """Return matmul."""
     import torch
 
     return {"matmul": torch.matmul}
 
 
-def linalg(dtype: Any) -> Functions:
+def linalg(dtype: Any, device: str) -> Functions:
     """Return factorisations by LAPACK in the dtype itself."""
     import torch
 
@@ -99,7 +99,7 @@ def linalg(dtype: Any) -> Functions:
     }  # fmt: skip
 
 
-def shape(dtype: Any) -> Functions:
+def shape(dtype: Any, device: str) -> Functions:
     """Return what moves elements and computes nothing; `transpose` swaps the last two axes."""
     import torch
 
@@ -107,7 +107,7 @@ def shape(dtype: Any) -> Functions:
         return torch.transpose(x, -1, -2)
 
     def take(x: Any, indices: Sequence[int], axis: int = 0) -> Any:
-        return torch.index_select(x, axis, torch.as_tensor(indices, dtype=torch.int64))
+        return torch.index_select(x, axis, torch.as_tensor(indices, dtype=torch.int64, device=device))
 
     def concat(xs: Sequence[Any], axis: int = 0) -> Any:
         return torch.cat(tuple(xs), dim=axis)
@@ -121,23 +121,23 @@ def shape(dtype: Any) -> Functions:
     }  # fmt: skip
 
 
-def constant(dtype: Any) -> Functions:
+def constant(dtype: Any, device: str) -> Functions:
     """Return tensors of one value, and the identity; `full` takes a `scalar(...)`."""
     import torch
 
     def zeros(shape: Sequence[int]) -> Any:
-        return torch.zeros(tuple(shape), dtype=dtype)
+        return torch.zeros(tuple(shape), dtype=dtype, device=device)
 
     def full(shape: Sequence[int], x: Any) -> Any:
-        return torch.empty(tuple(shape), dtype=dtype).copy_(x)
+        return torch.empty(tuple(shape), dtype=dtype, device=device).copy_(x)
 
     def eye(n: int) -> Any:
-        return torch.eye(n, dtype=dtype)
+        return torch.eye(n, dtype=dtype, device=device)
 
     return {"zeros": zeros, "full": full, "eye": eye, "zeros_like": torch.zeros_like}
 
 
-def widening(dtype: Any) -> Functions:
+def widening(dtype: Any, device: str) -> Functions:
     """Return astype(x, name of a dtype), by torch's own cast."""
     import torch
 

@@ -63,17 +63,21 @@ def _import_numpy() -> None:
             raise UserError(" ".join(str(warning).split())) from None
 
 
-def _started(name: str, threads: int, flags: dict[str, object]) -> Backend:
+def _started(name: str, threads: int, flags: dict[str, str]) -> Backend:
     if name not in BACKENDS:
         raise UserError(f"unknown backend {name!r}; known: {', '.join(BACKENDS)}")
     backend = BACKENDS[name]
-    if flags:
-        raise UserError(f"{name} takes no flags; found {', '.join(sorted(flags))}")
+    known = {flag for settings in backend.flags.values() for flag in settings}
+    foreign = sorted(set(flags) - known)
+    if foreign:
+        raise UserError(
+            f"{name} has no flags {', '.join(foreign)}; known: {', '.join(sorted(known)) or 'none'}"
+        )
     lack = backend.unavailable()
     if lack is not None:
         raise UserError(f"{name} is unavailable: {lack}")
     warnings.simplefilter("ignore")  # a kernel's warning is no result, and printing it would be timed
-    backend.start(threads)
+    backend.start(threads, flags)
     return backend
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from harness.errors import UserError
-from harness.timing.clock import WallTimer
 from harness.timing.sample import Failed, Rules, TimedCell, Timing, time_batch
 from harness.worker import fp_environment
 from harness.worker.kernel import KernelError, Kernels, described, environment_left, failure, guarded
@@ -44,7 +43,7 @@ def time_cells(
             time.sleep(SETTLE_S)
             told = time.monotonic()
 
-    timer = WallTimer(synchronize=kernels.backend.synchronize)
+    timer = kernels.backend.timers()[0]
     order = random.Random(",".join(cell.name for cell in cells))  # noqa: S311
     for timing in time_batch(cells, timer, order, QUICK if quick else Rules(), progress):
         done += 1
