@@ -319,6 +319,7 @@ def applied(xp, x, y):
     results |= {"reshape": xp.reshape(x, (2, 4)), "transpose": xp.transpose(xp.reshape(x, (2, 4)))}
     results |= {
         "take": xp.take(x, [3, 1]),
+        "detach": xp.detach(x),
         "zeros": xp.zeros((2, 3)),
         "full": xp.full((2,), xp.scalar(2)),
         "eye": xp.eye(3),

@@ -32,7 +32,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "isfinite", "isinf", "isnan", "any", "all",
     ),
     "order": ("max", "min"),
-    "shape": ("reshape", "transpose", "concat", "stack", "copy", "take"),
+    "shape": ("reshape", "transpose", "concat", "stack", "copy", "take", "detach"),
     "constant": ("zeros", "full", "eye", "zeros_like"),
     "widening": ("astype",),
 }  # fmt: skip

@@ -108,7 +108,10 @@ def linalg(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
 
 
 def shape(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
-    """Return what moves elements and computes nothing; `transpose` swaps the last two axes."""
+    """Return what moves elements and computes nothing; `transpose` swaps the last two axes.
+
+    `detach` gives the same array, as one that gradients do not flow through.
+    """
     import numpy as np
 
     def transpose(x: Array) -> Array:
@@ -123,9 +126,12 @@ def shape(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
     def stack(xs: Sequence[Array], axis: int = 0) -> Array:
         return np.stack(xs, axis=axis)
 
+    def detach(x: Array) -> Array:
+        return x
+
     return {
         "reshape": np.reshape, "transpose": transpose, "concat": concat,
-        "stack": stack, "copy": np.copy, "take": take,
+        "stack": stack, "copy": np.copy, "take": take, "detach": detach,
     }  # fmt: skip
 
 

@@ -100,7 +100,10 @@ def linalg(dtype: Any, device: str) -> Functions:
 
 
 def shape(dtype: Any, device: str) -> Functions:
-    """Return what moves elements and computes nothing; `transpose` swaps the last two axes."""
+    """Return what moves elements and computes nothing; `transpose` swaps the last two axes.
+
+    `detach` gives the same tensor, as one that gradients do not flow through.
+    """
     import torch
 
     def transpose(x: Any) -> Any:
@@ -117,7 +120,7 @@ def shape(dtype: Any, device: str) -> Functions:
 
     return {
         "reshape": torch.reshape, "transpose": transpose, "concat": concat,
-        "stack": stack, "copy": torch.clone, "take": take,
+        "stack": stack, "copy": torch.clone, "take": take, "detach": torch.detach,
     }  # fmt: skip
 
 
