@@ -213,7 +213,7 @@ def test_a_second_numpy_is_one_call(monkeypatch):
         formulations.add(registered, FORMULATIONS[registered], "before")
     monkeypatch.setattr("harness.registry.rooms.BACKENDS", backends)
     monkeypatch.setattr("harness.registry.rooms.FORMULATIONS", formulations)
-    monkeypatch.setattr("harness.registry.support.FORMULATIONS", formulations)
+    monkeypatch.setattr("harness.registry.lookup.FORMULATIONS", formulations)
     configured = []
     second = register(
         NumpyBackend(

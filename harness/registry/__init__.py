@@ -50,7 +50,7 @@ from harness.registry.rooms import (
     register_recipe,
     variables_as_set,
 )
-from harness.registry.support import (
+from harness.registry.lookup import (
     find_formulation,
     find_gradient,
     formulations_of,
