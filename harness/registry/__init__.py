@@ -11,6 +11,12 @@ from harness.registry.backends import (
     Backend,
     Lack,
 )
+from harness.registry.lookup import (
+    find_formulation,
+    find_gradient,
+    formulations_of,
+    support,
+)
 from harness.registry.names import (
     Registry,
 )
@@ -49,12 +55,6 @@ from harness.registry.rooms import (
     register_operation,
     register_recipe,
     variables_as_set,
-)
-from harness.registry.lookup import (
-    find_formulation,
-    find_gradient,
-    formulations_of,
-    support,
 )
 
 __all__ = [
