@@ -192,6 +192,9 @@ def test_signed_zero_counts_only_where_the_operation_says_so() -> None:
     assert scored([0.0], [-0.0])["correctly_rounded_fraction"] == 1
     signed = make_operation(signed_zero=True)
     assert scored([0.0], [-0.0], operation=signed)["correctly_rounded_fraction"] == 0
+    assert scored([0.0], [-0.0])["outcome"] == "ok"
+    assert scored([0.0], [-0.0], operation=signed)["outcome"] == "wrong_class"
+    assert scored([-0.0], [-0.0], operation=signed)["outcome"] == "ok"
 
 
 def test_a_wrong_shape_is_no_number() -> None:

@@ -17,7 +17,8 @@ def element_outcomes(j: Judgement) -> NDArray[np.int8]:
     """Return, for each element, the index of its outcome in `ELEMENT_OUTCOMES` (0 is the worst).
 
     An element is `ok` if its class is that of the correctly rounded exact result or its error is
-    within the bound; an undecided one is `ok` here and counted elsewhere.
+    within the bound; an undecided one is `ok` here and counted elsewhere. Where an operation tells −0
+    from +0, the other zero is `wrong_class`: no error and no bound can tell them apart.
     """
     import numpy as np
 
@@ -48,6 +49,9 @@ def element_outcomes(j: Judgement) -> NDArray[np.int8]:
     for name, where in wrong:  # the worse is written later
         result[where] = code[name]
     result[j.within_bound | j.same_class | ~j.decided] = code["ok"]
+    if j.operation.signed_zero:
+        other_zero = is_zero & (j.rounded == 0) & (np.signbit(computed) != np.signbit(j.rounded))
+        result[other_zero & j.decided] = code["wrong_class"]
     return result
 
 
