@@ -316,6 +316,28 @@ def test_a_scattered_exponent_outside_what_is_expected_is_inconclusive() -> None
     assert fact["verdict"] == "inconclusive"
 
 
+def test_an_estimate_that_fits_by_chance_is_inconclusive() -> None:
+    """The interval [0.47, 1.81] of these four points holds nearly any law: none is shown by them."""
+    noisy = {1: 1.0, 10: 40.0, 100: 90.0, 1000: 5000.0}
+    spec = FactSpec("time_median_s", "n", expect={"exponent": Condition(at_most=Decimal("1.5"))})
+    (fact,) = sweep(list(noisy), {n: {"time_median_s": t} for n, t in noisy.items()}, spec)
+    assert fact["value"] < 1.5 < fact["high"]
+    assert (fact["verdict"], "the interval reaches beyond ≤ 1.5" in fact["reason"]) == ("inconclusive", True)
+
+
+def test_a_fact_of_one_output_leaves_the_others_out() -> None:
+    cells = [a_cell(axes={"n": v}, outputs=("a", "b")) for v in (1, 2, 4)]
+    rows = [
+        {**a_row(c, max_ulp=float(c.axes["n"]) ** power), "output": output}  # type: ignore[arg-type]
+        for c in cells
+        for output, power in (("a", 1), ("b", 2))
+    ]
+    axes = (Axis("n", (1, 2, 4), frozenset()),)
+    spec = FactSpec("max_ulp", "n", output="b")
+    (fact,) = facts(rows, a_plan(*cells, axes=axes, facts=(spec,)))
+    assert (fact["output"], fact["value"]) == ("b", pytest.approx(2, abs=1e-12))
+
+
 def test_few_points_are_inconclusive_where_more_were_to_be_had() -> None:
     spec = FactSpec("time_median_s", "n", expect={"exponent": Condition(at_most=4)})
     (lost,) = sweep([16, 32, 64], {n: CUBIC[n] for n in (16, 32)}, spec)

@@ -48,8 +48,8 @@ def facts(rows: Iterable[Row], plan: Plan) -> list[dict[str, Any]]:
     -----
     exponent
         e of `fit` ~ `against`**e for each of a case's `facts`; `low`, `high`: its 95 % interval. The
-        verdict is `pass` where e satisfies the expectation, `fail` where its whole interval is outside,
-        otherwise `inconclusive`; fewer than three measured points are `inconclusive`, and `skip`
+        verdict is `pass` where the whole interval satisfies the expectation, `fail` where all of it is
+        outside, otherwise `inconclusive`: an estimate that may lie anywhere shows nothing. Fewer than three measured points are `inconclusive`, and `skip`
         where the selection holds no more.
     frontier
         On a numeric axis, between a last good and a first bad value; `value` is the first bad one,
@@ -141,8 +141,13 @@ def _judge_slope(slope: Slope, condition: Any) -> tuple[str | None, str]:
     )
     if condition is None:
         return None, fitted
-    if condition.holds(slope.value):
+    fits = condition.holds(slope.value)
+    if fits and (
+        condition.equals is not None or (condition.holds(slope.low) and condition.holds(slope.high))
+    ):
         return "pass", f"{fitted}: {kept_bounds('exponent', slope.value, condition)}"
+    if fits:
+        return "inconclusive", f"{fitted}: the interval reaches beyond {condition}"
     violations = "; ".join(broken_bounds("exponent", slope.value, condition))
     # A line is violated for certain when both ends of the interval lie on the same wrong side of it.
     below = condition.above if condition.at_least is None else condition.at_least
