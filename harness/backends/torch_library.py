@@ -70,3 +70,35 @@ def least_squares(xp: Any, A: Any, b: Any, rcond: Written = "machine") -> Callab
     tolerance = None if rcond == "machine" else float(rcond)
     column = b.unsqueeze(-1)
     return lambda: torch.linalg.lstsq(A, column, rcond=tolerance, driver="gelsd").solution.squeeze(-1)
+
+
+@TORCH.function("torch.nn.functional.scaled_dot_product_attention")
+def attention(
+    xp: Any, q: Any, k: Any, v: Any, scale: Written = "inverse_sqrt", causal: bool = False
+) -> Callable[[], Any]:
+    """Return torch.nn.functional.scaled_dot_product_attention of (batch, heads, length, d)."""
+    return _scaled_dot_product(q, k, v, scale, is_causal=causal)
+
+
+@TORCH.function("torch.nn.functional.scaled_dot_product_attention(attn_mask=…)")
+def masked_attention(
+    xp: Any, q: Any, k: Any, v: Any, keep: Any, scale: Written = "inverse_sqrt"
+) -> Callable[[], Any]:
+    """Return torch.nn.functional.scaled_dot_product_attention under a mask of booleans."""
+    return _scaled_dot_product(q, k, v, scale, attn_mask=keep.gt(0))
+
+
+def _scaled_dot_product(q: Any, k: Any, v: Any, scale: Written, **options: Any) -> Callable[[], Any]:
+    """Give it four dimensions, as models do: with fewer it takes no fused kernel."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    number = None if scale == "inverse_sqrt" else float(scale)
+    added = max(0, 4 - q.ndim)
+    lead = (1,) * added
+
+    def thunk() -> Any:
+        query, key, value = (x.reshape(lead + tuple(x.shape)) for x in (q, k, v))
+        y = scaled_dot_product_attention(query, key, value, scale=number, **options)
+        return y.reshape(tuple(y.shape)[added:])
+
+    return thunk
