@@ -123,7 +123,8 @@ class TorchBackend(ABC):
     ) -> Thunk:
         """Return a thunk that gives the gradients for the inputs at `positions`, by torch.autograd.
 
-        Each call computes the value anew, and then its gradients. What `build` computes outside its thunk
+        A scalar's cotangent may be a list of one number, for a case has no other way to write it. Each call
+        computes the value anew, and then its gradients. What `build` computes outside its thunk
         (a view, a scaled copy) belongs to the graph too, and is kept from call to call.
         """
         import torch
@@ -133,7 +134,9 @@ class TorchBackend(ABC):
         forward = build(*leaves)
 
         def thunk() -> tuple[Any, ...]:
-            gradients: tuple[Any, ...] = torch.autograd.grad(forward(), wanted, cotangent, retain_graph=True)
+            value = forward()
+            seed = cotangent if value.ndim else cotangent.reshape(())
+            gradients: tuple[Any, ...] = torch.autograd.grad(value, wanted, seed, retain_graph=True)
             return gradients
 
         return thunk

@@ -6,8 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.model import Written
+from harness.operations import exponential_gradients
 from harness.operations import shifted_exponentials as family
-from harness.registry import Cost, ExactProblem, Operation, formulation, register_operation
+from harness.registry import (
+    COTANGENT,
+    Cost,
+    ExactProblem,
+    Gradient,
+    Operation,
+    formulation,
+    gradient,
+    register_operation,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +74,27 @@ def cost(
     return Cost(rows * (5 * n - 1), 2 * rows * n * element_bytes)
 
 
+def gradient_reference(problem: ExactProblem) -> Reference:
+    """Return the certified gradient; undefined where softmax is, g itself at −inf entries."""
+    from harness.reference.elements import Reference
+    from harness.reference.exponential_gradients import log_softmax_gradient
+
+    x, axis = family.exact_input(problem)
+    found = log_softmax_gradient(x, problem.inputs[COTANGENT], axis, problem.dtype.storage)
+    return Reference({exponential_gradients.OUTPUT: found}, exponential_gradients.quantities(problem))
+
+
+def gradient_cost(
+    shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], element_bytes: int
+) -> Cost:
+    """Count 9n − 2 a row: the value, and n − 1 additions, n exp, n products and n subtractions.
+
+    x and the cotangent are read, the gradient is written.
+    """
+    rows, n = family.rows_and_length(shapes["x"], parameters)
+    return Cost(rows * (9 * n - 2), 3 * rows * n * element_bytes)
+
+
 @formulation("log_softmax", "naive", title="log(exp(x) / Σ exp(x))", needs=("elementwise", "sum"))
 def naive(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Take the logarithm of the naive softmax: −inf where the share underflows."""
@@ -80,7 +111,7 @@ def shifted(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Subtract the maximum first: adding it to the logarithm would lose the digits of small sums."""
 
     def thunk() -> Any:
-        d = xp.subtract(x, xp.max(x, axis=axis, keepdims=True))
+        d = xp.subtract(x, xp.detach(xp.max(x, axis=axis, keepdims=True)))
         return xp.subtract(d, xp.log(xp.sum(xp.exp(d), axis=axis, keepdims=True)))
 
     return thunk
@@ -105,6 +136,83 @@ def online(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     return thunk
 
 
+@gradient(
+    "log_softmax",
+    "naive",
+    title="e·(h/s − Σ h·(p/s)), h = g/p, e = exp(x), s = Σ e, p = e/s",
+    needs=("elementwise", "sum"),
+)
+def naive_gradient(
+    xp: Any, x: Any, cotangent: Any, with_respect_to: tuple[str, ...] = ("x",), axis: int = -1
+) -> Callable[[], Any]:
+    """Differentiate logarithm, quotient and exp one after the other: g/p is ±∞ where p underflows."""
+
+    def thunk() -> Any:
+        e = xp.exp(x)
+        s = xp.sum(e, axis=axis, keepdims=True)
+        p = xp.divide(e, s)
+        h = xp.divide(cotangent, p)
+        of_sum = xp.sum(xp.multiply(h, xp.divide(p, s)), axis=axis, keepdims=True)
+        return (xp.multiply(e, xp.subtract(xp.divide(h, s), of_sum)),)
+
+    return thunk
+
+
+@gradient(
+    "log_softmax", "shifted", title="g − exp(y)·Σ g, y by the shifted form", needs=("elementwise", "sum")
+)
+def shifted_gradient(
+    xp: Any, x: Any, cotangent: Any, with_respect_to: tuple[str, ...] = ("x",), axis: int = -1
+) -> Callable[[], Any]:
+    """Use the value y, as libraries do that keep it."""
+    value = shifted(xp, x, axis)
+
+    def thunk() -> Any:
+        return (_jacobian_product(xp, value(), cotangent, axis),)
+
+    return thunk
+
+
+@gradient(
+    "log_softmax",
+    "online",
+    title="g − exp(y)·Σ g, y by the single-pass form, float32 or wider inside",
+    needs=("elementwise", "sum"),
+    compute=family.AT_LEAST_SINGLE,
+)
+def online_gradient(
+    xp: Any, x: Any, cotangent: Any, with_respect_to: tuple[str, ...] = ("x",), axis: int = -1
+) -> Callable[[], Any]:
+    """Round to the storage format once, at the end."""
+    place = axis % x.ndim
+
+    def thunk() -> Any:
+        wide, values, m, s = family.online_normaliser(xp, x, place)
+        y = wide.subtract(wide.subtract(values, m), wide.log(s))
+        found = _jacobian_product(wide, y, family.at_least_single(xp, cotangent)[1], place)
+        return (found if wide is xp else wide.astype(found, xp.dtype.name),)
+
+    return thunk
+
+
+def _jacobian_product(xp: Any, y: Any, g: Any, axis: int) -> Any:
+    return xp.subtract(g, xp.multiply(xp.exp(y), xp.sum(g, axis=axis, keepdims=True)))
+
+
+GRADIENT = Gradient(
+    with_respect_to=("x",),
+    formula="r_i = g_i − p_i·Σ_j g_j",
+    reference=gradient_reference,
+    reference_version=1,
+    bound_formula=(
+        "u·|r_i| + k·(α_i·k·(|T| + Δ) + p_i·(u·|T| + k·Δ)) + ω, T = Σ g_j, k = 1 + u, "
+        "α_i = p_i·(e^η − 1) + ω, η = 6u + the bound of log-softmax, Δ = (k²·(1 + (n−1)·u_acc) − 1)·Σ |g_j|"
+    ),
+    bound_source=exponential_gradients.SOURCE,
+    bound=exponential_gradients.log_softmax_bound,
+    cost=gradient_cost,
+)
+
 register_operation(
     Operation(
         name="log_softmax",
@@ -123,5 +231,6 @@ register_operation(
         bound=bound,
         parameters=family.PARAMETERS,
         cost=cost,
+        gradient=GRADIENT,
     )
 )

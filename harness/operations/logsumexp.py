@@ -6,8 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.model import Written
+from harness.operations import exponential_gradients
 from harness.operations import shifted_exponentials as family
-from harness.registry import Cost, ExactProblem, Operation, formulation, register_operation
+from harness.registry import (
+    COTANGENT,
+    Cost,
+    ExactProblem,
+    Gradient,
+    Operation,
+    formulation,
+    gradient,
+    register_operation,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +81,27 @@ def cost(
     return Cost(rows * 4 * n, rows * (n + 1) * element_bytes)
 
 
+def gradient_reference(problem: ExactProblem) -> Reference:
+    """Return the certified gradient; 0 at −inf entries, +inf and rows with NaN undefined."""
+    from harness.reference.elements import Reference
+    from harness.reference.exponential_gradients import logsumexp_gradient
+
+    x, axis = family.exact_input(problem)
+    found = logsumexp_gradient(x, problem.inputs[COTANGENT], axis, problem.dtype.storage)
+    return Reference({exponential_gradients.OUTPUT: found}, exponential_gradients.quantities(problem))
+
+
+def gradient_cost(
+    shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], element_bytes: int
+) -> Cost:
+    """Count 6n a row: the value, and a division and a product for each entry.
+
+    x and the cotangent, one number a row, are read, the gradient is written.
+    """
+    rows, n = family.rows_and_length(shapes["x"], parameters)
+    return Cost(rows * 6 * n, rows * (2 * n + 1) * element_bytes)
+
+
 @formulation("logsumexp", "naive", title="log Σ exp(x)", needs=("elementwise", "sum"))
 def naive(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Overflow where x > ln Ω; −inf where every exponential underflows."""
@@ -88,10 +119,13 @@ def naive(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     needs=("elementwise", "sum"),
 )
 def shifted(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
-    """Guard the maximum: −inf − (−inf) is NaN, where the sum over nothing but −inf is 0."""
+    """Guard the maximum: −inf − (−inf) is NaN, where the sum over nothing but −inf is 0.
+
+    The result does not depend on it, and no gradient flows through it.
+    """
 
     def thunk() -> Any:
-        m = _finite_or_zero(xp, xp.max(x, axis=axis, keepdims=True))
+        m = xp.detach(_finite_or_zero(xp, xp.max(x, axis=axis, keepdims=True)))
         s = xp.sum(xp.exp(xp.subtract(x, m)), axis=axis)
         return xp.add(xp.reshape(m, s.shape), xp.log(s))
 
@@ -123,6 +157,88 @@ def _finite_or_zero(xp: Any, m: Any) -> Any:
     return xp.where(xp.isfinite(m), m, xp.scalar(0))
 
 
+@gradient("logsumexp", "naive", title="e·(g/s), e = exp(x), s = Σ e", needs=("elementwise", "sum"))
+def naive_gradient(
+    xp: Any, x: Any, cotangent: Any, with_respect_to: tuple[str, ...] = ("x",), axis: int = -1
+) -> Callable[[], Any]:
+    """Differentiate logarithm, sum and exp one after the other: ∞·0 where an exponential overflows."""
+    g = _by_row(xp, cotangent, x.shape, axis)
+
+    def thunk() -> Any:
+        e = xp.exp(x)
+        return (xp.multiply(e, xp.divide(g, xp.sum(e, axis=axis, keepdims=True))),)
+
+    return thunk
+
+
+@gradient(
+    "logsumexp",
+    "shifted",
+    title="p·g, p by the shifted form, 0 where every entry is −inf",
+    needs=("elementwise", "sum"),
+)
+def shifted_gradient(
+    xp: Any, x: Any, cotangent: Any, with_respect_to: tuple[str, ...] = ("x",), axis: int = -1
+) -> Callable[[], Any]:
+    """Take p from the exponentials, for exp(x − y) has an error of u·|y|."""
+    g = _by_row(xp, cotangent, x.shape, axis)
+
+    def thunk() -> Any:
+        m = _finite_or_zero(xp, xp.max(x, axis=axis, keepdims=True))
+        e = xp.exp(xp.subtract(x, m))
+        p = xp.divide(e, _one_for_zero(xp, xp.sum(e, axis=axis, keepdims=True)))
+        return (xp.multiply(p, g),)
+
+    return thunk
+
+
+@gradient(
+    "logsumexp",
+    "online",
+    title="p·g, p by the single-pass form, float32 or wider inside",
+    needs=("elementwise", "sum"),
+    compute=family.AT_LEAST_SINGLE,
+)
+def online_gradient(
+    xp: Any, x: Any, cotangent: Any, with_respect_to: tuple[str, ...] = ("x",), axis: int = -1
+) -> Callable[[], Any]:
+    """Round to the storage format once, at the end."""
+    place = axis % x.ndim
+    g = _by_row(xp, cotangent, x.shape, axis)
+
+    def thunk() -> Any:
+        wide, values = family.at_least_single(xp, x)
+        m, s = family.running_maximum_and_sum(wide, values, place, lambda top: _finite_or_zero(wide, top))
+        e = wide.exp(wide.subtract(values, _finite_or_zero(wide, m)))
+        p = wide.divide(e, _one_for_zero(wide, s))
+        found = wide.multiply(p, family.at_least_single(xp, g)[1])
+        return (found if wide is xp else wide.astype(found, xp.dtype.name),)
+
+    return thunk
+
+
+def _by_row(xp: Any, cotangent: Any, shape: tuple[int, ...], axis: int) -> Any:
+    """Return the cotangent of the rows with 1 along the axis."""
+    place = axis % len(shape)
+    return xp.reshape(cotangent, (*shape[:place], 1, *shape[place + 1 :]))
+
+
+def _one_for_zero(xp: Any, s: Any) -> Any:
+    """Return s, and 1 where it is the sum of a row of nothing but −inf, whose exponentials are all 0."""
+    return xp.where(xp.equal(s, xp.scalar(0)), xp.scalar(1), s)
+
+
+GRADIENT = Gradient(
+    with_respect_to=("x",),
+    formula="r_i = p_i·g, p = softmax(x)",
+    reference=gradient_reference,
+    reference_version=1,
+    bound_formula="|g|·(α_i·k² + p_i·(k² − 1)) + ω, k = 1 + u, α_i the bound of softmax",
+    bound_source=exponential_gradients.SOURCE,
+    bound=exponential_gradients.logsumexp_bound,
+    cost=gradient_cost,
+)
+
 register_operation(
     Operation(
         name="logsumexp",
@@ -141,5 +257,6 @@ register_operation(
         bound=bound,
         parameters=family.PARAMETERS,
         cost=cost,
+        gradient=GRADIENT,
     )
 )

@@ -188,13 +188,14 @@ def running_maximum_and_sum(xp: Any, x: Any, axis: int, anchor: Callable[[Any], 
     """Return (m, s) in one pass over `x`: the maximum so far, and the sum of exponentials rescaled to it.
 
     Milakov and Gimelshein (2018), Algorithm 3, a tile of `TILE` entries at a time and all rows at once.
-    Entries are relative to `anchor(m)`, a finite stand-in where m is not.
+    Entries are relative to `anchor(m)`, a finite stand-in where m is not. No gradient flows through m: s
+    scaled by exp(m) does not depend on it.
     """
     m = s = None
     for start in range(0, x.shape[axis], TILE):
         tile = x[(slice(None),) * axis + (slice(start, start + TILE),)]
         largest = xp.max(tile, axis=axis, keepdims=True)
-        top = largest if m is None else xp.maximum(m, largest)
+        top = xp.detach(largest if m is None else xp.maximum(m, largest))
         origin = anchor(top)
         part = xp.sum(xp.exp(xp.subtract(tile, origin)), axis=axis, keepdims=True)
         s = part if s is None else xp.add(xp.multiply(s, xp.exp(xp.subtract(m, origin))), part)
