@@ -24,8 +24,9 @@ non-overlapping numbers, which two passes of TwoSum turn into hi + lo + rest, wi
 and Q slices,  A·B = Σ_{p≤P, q≤Q} A⁽ᵖ⁾B⁽ᑫ⁾ + R·B + (A − R)·S,  so that the error is at most
 ‖Rᵢ‖‖bⱼ‖ + (‖aᵢ‖ + ‖Rᵢ‖)‖Sⱼ‖ + Σ ‖A⁽ᵖ⁾ᵢ‖‖B⁽ᑫ⁾ⱼ‖ over the pairs left out; every norm is rounded up. P, Q
 and the pairs are chosen, before anything is multiplied, so that this stays below 3/16 · 2**-63 · Σ|aᵢₖbₖⱼ|
-for every element (2**-63 is 2**-10 of the unit roundoff of float64). Elements whose data mix exponents
-too widely for that are computed in ball arithmetic, or exactly one by one.
+for every element (2**-63 is 2**-10 of the unit roundoff of float64; another power of two may be asked
+for). Elements whose data mix exponents too widely for that are computed in ball arithmetic, or exactly
+one by one.
 """
 
 from __future__ import annotations
@@ -61,13 +62,20 @@ class Product:
     """A certified matrix product."""
 
     values: ReferenceArray
-    """(…, m, n), within 2**-63·Σ|aᵢₖbₖⱼ|; without any radius wherever all digits were used."""
+    """(…, m, n), within 2**-63·Σ|aᵢₖbₖⱼ|, or what was asked for; without any radius wherever all digits
+    were used."""
     magnitude_log2: NDArray[Any]
     """(…, m, n), float32 to be small: upper bound on log2 Σ|aᵢₖbₖⱼ|; +inf where data are not finite."""
 
 
-def exact_matmul(a: Floats, b: Floats) -> Product:
+def exact_matmul(a: Floats, b: Floats, *, radius_log2: int = RADIUS_LOG2) -> Product:
     """Return a @ b of float64 arrays (…, m, k) and (…, k, n), certified element by element.
+
+    Parameters
+    ----------
+    radius_log2 : from −100 to 0
+        log2 of radius / Σ|aᵢₖbₖⱼ|, for what else is computed from the product; what hi + lo do not hold
+        of the product itself is below 2**-104 of it, and in the radius beside that.
 
     Raises
     ------
@@ -95,7 +103,7 @@ def exact_matmul(a: Floats, b: Floats) -> Product:
     right = np.broadcast_to(b, (*batch, k, n)).reshape(count, k, n)
     result = _Result.empty((count, m, n))
     if result.kind.size and k:
-        _fill(result, left, right)
+        _fill(result, left, right, radius_log2)
     if kinds is not None:
         result.override(kinds.reshape(result.kind.shape))
     return result.product((*batch, m, n))
@@ -146,7 +154,7 @@ def _float32_up(x: Floats) -> NDArray[np.float32]:
     return np.where(near < x, np.nextafter(near, np.float32(np.inf)), near)
 
 
-def _fill(result: _Result, a: Floats, b: Floats) -> None:
+def _fill(result: _Result, a: Floats, b: Floats, radius_log2: int) -> None:
     """Compute all elements, a panel at a time: several small matrices, or rows of a large one."""
     count, m = a.shape[:2]
     n = b.shape[2]
@@ -157,7 +165,7 @@ def _fill(result: _Result, a: Floats, b: Floats) -> None:
         right = _Slices.of(b[matrices], axis=1)
         for top in range(0, m, rows):
             panel = (matrices, slice(top, top + rows))
-            _fill_panel(result, panel, a[panel], b[matrices], right)
+            _fill_panel(result, panel, a[panel], b[matrices], right, radius_log2)
 
 
 # ---- slices ----------------------------------------------------------------------------------------
@@ -246,20 +254,22 @@ class _Slices:
 # ---- one panel -------------------------------------------------------------------------------------
 
 
-def _fill_panel(result: _Result, panel: tuple[slice, slice], a: Floats, b: Floats, right: _Slices) -> None:
+def _fill_panel(
+    result: _Result, panel: tuple[slice, slice], a: Floats, b: Floats, right: _Slices, radius_log2: int
+) -> None:
     left = _Slices.of(a, axis=2)
     magnitude = np.abs(left.scaled) @ np.abs(right.scaled)
     # entries set to zero and products that underflow hide at most k·2**-959 of the sum of magnitudes:
     # nothing where they cannot occur, and otherwise less than 2**-100 of the sums served below
     hidden = 0.0 if _widest(left) + _widest(right) < 840 else left.length * 2.0**-840
     lower = magnitude * (2 - left.slack) - hidden
-    target = np.maximum(lower, 0.0) * 2.0**RADIUS_LOG2
+    target = np.maximum(lower, 0.0) * 2.0**radius_log2
 
     p, cut_left = _cut(left, right.tails[0], target / 32)
     q, cut_right = _cut(right, left.tails[0] + left.tails[p], target / 32)
     served = (cut_left <= target / 32) & (cut_right <= target / 32)
     if np.count_nonzero(~served) > max(_ONE_BY_ONE, served.size // 64):
-        _fill_wide(result, panel, a, b, np.ones(served.shape, bool))
+        _fill_wide(result, panel, a, b, np.ones(served.shape, bool), radius_log2)
         return
     pairs, left_out = _choose_pairs(left.norms[:p], right.norms[:q], target / 8, served)
     scale = left.exponent + right.exponent
@@ -267,7 +277,7 @@ def _fill_panel(result: _Result, panel: tuple[slice, slice], a: Floats, b: Float
         magnitude_log2 = np.log2(magnitude * left.slack) + 2.0**-40 + scale
     result.put(panel, _sum_pairs(left, right, pairs, cut_left + cut_right + left_out, scale), magnitude_log2)
     if not served.all():
-        _fill_wide(result, panel, a, b, ~served)
+        _fill_wide(result, panel, a, b, ~served, radius_log2)
 
 
 def _widest(slices: _Slices) -> int:
@@ -384,13 +394,18 @@ def _elements(hi: Floats, lo: Floats, radius: Floats, scale: NDArray[np.int64]) 
 
 
 def _fill_wide(
-    result: _Result, panel: tuple[slice, slice], a: Floats, b: Floats, where: NDArray[np.bool_]
+    result: _Result,
+    panel: tuple[slice, slice],
+    a: Floats,
+    b: Floats,
+    where: NDArray[np.bool_],
+    radius_log2: int,
 ) -> None:
     """Compute the elements of `where`: few of them exactly, many of one matrix in ball arithmetic."""
     for matrix in np.flatnonzero(where.any(axis=(1, 2))).tolist():
         rows, columns = np.nonzero(where[matrix])
         if rows.size > _ONE_BY_ONE:
-            values, magnitude_log2 = _ball_product(a[matrix], b[matrix])
+            values, magnitude_log2 = _ball_product(a[matrix], b[matrix], radius_log2)
             values, magnitude_log2 = values[rows, columns], magnitude_log2[rows, columns]
         else:
             values, magnitude_log2 = _exact_elements(a[matrix], b[matrix], rows, columns)
@@ -410,7 +425,7 @@ def _log2_up(values: list[Fraction]) -> Floats:
     return ReferenceArray.from_fractions(values, (len(values),)).log2_abs() + 2.0**-40
 
 
-def _ball_product(a: Floats, b: Floats) -> tuple[ReferenceArray, Floats]:
+def _ball_product(a: Floats, b: Floats, radius_log2: int) -> tuple[ReferenceArray, Floats]:
     """Multiply in ball arithmetic; what is wider than allowed is summed exactly."""
     from flint import arb_mat, ctx
 
@@ -421,7 +436,7 @@ def _ball_product(a: Floats, b: Floats) -> tuple[ReferenceArray, Floats]:
         values = ReferenceArray.from_balls(balls.entries(), (m, n))
         magnitudes = ReferenceArray.from_balls(bounds.entries(), (m, n))
     lower = magnitudes.log2_abs() - 2.0**-40
-    wide = ~(values.radius_log2 <= lower + RADIUS_LOG2) & ~np.isneginf(values.radius_log2)
+    wide = ~(values.radius_log2 <= lower + radius_log2) & ~np.isneginf(values.radius_log2)
     magnitude_log2 = np.logaddexp2(magnitudes.log2_abs(), magnitudes.radius_log2) + 2.0**-40
     if wide.any():
         rows, columns = np.nonzero(wide)

@@ -1,0 +1,381 @@
+"""Certified attention against mpmath at far higher precision, closed forms and rules."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import InputError
+from harness.formats import FORMATS, NumberFormat, round_array
+from harness.reference import attention_weights
+from harness.reference.elements import FINITE, NAN, POS_INF, ZERO, ReferenceArray
+from harness.reference.exact_attention import Attention, exact_attention
+
+INF = math.inf
+FLOAT64 = FORMATS["float64"]
+BITS = 3000
+"""Of mpmath, whose exponents have no limit: 2000 bits are left where scores of 1e24 cancel."""
+
+
+def attention(q: Any, k: Any, v: Any, fmt: NumberFormat = FLOAT64, **options: Any) -> Attention:
+    given_options = {"scale": None, "causal": False, "keep": None} | options
+    q, k, v = (np.asarray(a, np.float64) for a in (q, k, v))
+    return exact_attention(q, k, v, fmt=fmt, **given_options)
+
+
+def sees(shape: tuple[int, int], causal: bool, keep: np.ndarray | None) -> np.ndarray:
+    m, n = shape
+    visible = np.ones((m, n), bool) if keep is None else np.broadcast_to(keep != 0, (m, n)).copy()
+    for i, j in itertools.product(range(m), range(n)):
+        visible[i, j] &= not causal or j <= i
+    return visible
+
+
+def exact_scale(scale: Fraction | None, d: int) -> mpmath.mpf:
+    if scale is None:
+        return 1 / mpmath.sqrt(d)
+    return mpmath.mpf(scale.numerator) / scale.denominator
+
+
+def shares_by_mpmath(
+    q: np.ndarray, k: np.ndarray, visible: np.ndarray, scale: Fraction | None
+) -> tuple[list[list[mpmath.mpf]], list[list[mpmath.mpf]]]:
+    """Return p and the scores by their definitions, without a shift; call at the precision wanted."""
+    factor = exact_scale(scale, q.shape[1])
+    exact_q, exact_k = ([[mpmath.mpf(x) for x in row] for row in a.tolist()] for a in (q, k))
+    scores = [[factor * mpmath.fdot(a, b) for b in exact_k] for a in exact_q]
+    shares = []
+    for row, seen in zip(scores, visible, strict=True):
+        exps = [mpmath.exp(s) if see else mpmath.mpf(0) for s, see in zip(row, seen, strict=True)]
+        total = mpmath.fsum(exps)
+        shares.append([e / total if total else e for e in exps])
+    return shares, scores
+
+
+def assert_encloses(
+    found: ReferenceArray, exact: list[list[mpmath.mpf]], scale: list[list[mpmath.mpf]], fmt: NumberFormat
+) -> None:
+    """Each exact value lies within the radius, and the radius within 2⁻¹⁰ ulp or 2⁻¹⁰·u·scale."""
+    assert found.shape == (len(exact), len(exact[0]))
+    with mpmath.workprec(BITS):
+        two = mpmath.mpf(2)
+        for index in np.ndindex(*found.shape):
+            wanted, natural = exact[index[0]][index[1]], scale[index[0]][index[1]]
+            if found.kind[index] == ZERO:
+                assert wanted == 0
+                continue
+            assert found.kind[index] == FINITE
+            value = (mpmath.mpf(float(found.hi[index])) + float(found.lo[index])) * two ** int(
+                found.exponent[index]
+            )
+            radius = two ** mpmath.mpf(float(found.radius_log2[index]))
+            left = natural * two ** (1000 - BITS)  # what mpmath itself may have lost
+            assert abs(value - wanted) <= radius + left, (index, value, wanted)
+            magnitude = abs(wanted) + radius
+            place = max(int(mpmath.floor(mpmath.log(magnitude, 2))), fmt.exponent_min)
+            ulp = two ** (place - fmt.precision + 1)
+            assert radius <= max(ulp, natural * two**-fmt.precision) / 1024 * (1 + 1e-9), index
+
+
+def check(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    fmt: NumberFormat,
+    *,
+    scale: Fraction | None = None,
+    causal: bool = False,
+    keep: np.ndarray | None = None,
+) -> Attention:
+    """Compare values and quantities of single matrices with their definitions."""
+    found = attention(q, k, v, fmt, scale=scale, causal=causal, keep=keep)
+    visible = sees((len(q), len(k)), causal, keep)
+    with mpmath.workprec(BITS):
+        p, s = shares_by_mpmath(q, k, visible, scale)
+        columns = [[mpmath.mpf(x) for x in column] for column in v.T.tolist()]
+        exact = [[mpmath.fdot(row, column) for column in columns] for row in p]
+        sizes = [[mpmath.fdot(row, map(abs, column)) for column in columns] for row in p]
+        assert_encloses(found.values, exact, sizes, fmt)
+        wanted = quantities_by_definition(q, k, columns, p, s, visible, exact_scale(scale, q.shape[1]))
+    assert set(wanted) == set(found.quantities)
+    for name, value in wanted.items():
+        upper = found.quantities[name]
+        assert upper.shape == value.shape, name
+        assert (upper >= value).all(), name
+        np.testing.assert_allclose(upper, value, rtol=1e-6, atol=1e-300, err_msg=name)
+    return found
+
+
+def quantities_by_definition(
+    q: np.ndarray,
+    k: np.ndarray,
+    columns: list[list[mpmath.mpf]],
+    p: list[list[mpmath.mpf]],
+    s: list[list[mpmath.mpf]],
+    visible: np.ndarray,
+    factor: mpmath.mpf,
+) -> dict[str, np.ndarray]:
+    rows: dict[str, list[Any]] = {
+        name: [] for name in ("terms", "mean_gap", "log_sum", "score_error", "weighted_score_error")
+    }
+    elements: dict[str, list[Any]] = {
+        name: [] for name in ("magnitude", "magnitude_score", "magnitude_gap", "magnitude_plain")
+    }
+    for i in range(len(q)):
+        seen = [j for j in range(len(k)) if visible[i, j]]
+        terms = [
+            [abs(factor * a * b) for a, b in zip(q[i].tolist(), k[j].tolist(), strict=True)] for j in seen
+        ]
+        sigma = [mpmath.fsum(t) for t in terms]
+        gap = [max(s[i][j] for j in seen) - s[i][j] for j in seen]
+        own = [p[i][j] for j in seen]
+        mean_sigma, mean_gap = mpmath.fdot(own, sigma), mpmath.fdot(own, gap)
+        rows["terms"].append(len(seen))
+        rows["mean_gap"].append(mean_gap)
+        rows["log_sum"].append(mpmath.log(mpmath.fsum(mpmath.exp(-g) for g in gap)) if seen else 0)
+        rows["score_error"].append(max(sigma, default=0))
+        rows["weighted_score_error"].append(mean_sigma)
+        sizes = [[abs(column[j]) for j in seen] for column in columns]
+        elements["magnitude"].append([mpmath.fdot(own, c) for c in sizes])
+        for name, x, mean in (("magnitude_score", sigma, mean_sigma), ("magnitude_gap", gap, mean_gap)):
+            weight = [w * (a + mean) for w, a in zip(own, x, strict=True)]
+            elements[name].append([mpmath.fdot(weight, c) for c in sizes])
+        elements["magnitude_plain"].append([mpmath.fsum(c) for c in sizes])
+    return {name: np.array(a, np.float64) for name, a in (rows | elements).items()}
+
+
+def normal(seed: int, *shape: int, fmt: str = "float64", spread: float = 1.0) -> np.ndarray:
+    values = np.random.default_rng(seed).standard_normal(shape) * spread
+    return np.asarray(round_array(FORMATS[fmt], values))
+
+
+def kept(seed: int, m: int, n: int) -> np.ndarray:
+    keep = np.random.default_rng(seed).integers(0, 2, (m, n)).astype(np.float64)
+    keep[0] = 0  # a query that sees nothing
+    keep[-1] = 0
+    keep[-1, 0] = 1  # and one that sees a single key
+    return keep
+
+
+SCALES = (None, Fraction(1), Fraction(1, 3), Fraction(-5, 2), Fraction(0))
+
+
+@pytest.mark.parametrize("fmt", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("scale", SCALES, ids=str)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_every_mask_and_scale(fmt: str, scale: Fraction | None, causal: bool, masked: bool) -> None:
+    q, k, v = (
+        normal(seed, rows, columns, fmt=fmt) for seed, rows, columns in ((1, 5, 3), (2, 6, 3), (3, 6, 2))
+    )
+    check(q, k, v, FORMATS[fmt], scale=scale, causal=causal, keep=kept(4, 5, 6) if masked else None)
+
+
+@pytest.mark.parametrize("fmt", ["float64", "float32"])
+@pytest.mark.parametrize("spread", [1e-3, 3.0, 30.0, 300.0])
+def test_scores_of_every_size(fmt: str, spread: float) -> None:
+    q, k, v = (normal(seed, 4, 8, fmt=fmt, spread=s) for seed, s in ((1, spread), (2, 1.0), (3, 1.0)))
+    check(q, k, v, FORMATS[fmt])
+
+
+EXTREME: dict[str, tuple[list[Any], list[Any], list[Any]]] = {
+    "one dominates": ([[1e4], [-1e4]], [[1.0], [0.5], [-1.0]], [[1.0, 0.1], [2.0, 1e-3], [3.0, 7.0]]),
+    "weights of e-5000 on values beside zeros": (
+        [[5e3]],
+        [[1.0], [0.0], [0.1]],
+        [[0.0, 0.0], [1.0, 0.0], [0.3, 1.0]],
+    ),
+    "ties": ([[1e4], [0.0]], [[1.0], [1.0], [1.0], [-1.0]], [[1.0], [-1.0], [0.1], [5.0]]),
+    "cancelling values": ([[0.0], [2.0]], [[0.3], [0.3]], [[1e8], [-1e8]]),
+    "cancelling scores": (
+        [[1e8, 1e8, 1.0]],
+        [[1e8, -1e8, 0.5], [1e8, -1e8, 1.5], [-1e8, 1e8, 0.25]],
+        [[1.0], [2.0], [-3.0]],
+    ),
+    "sums of magnitudes of 1e24": (
+        [[1e12, 1e12, 1.0]],
+        [[1e12, -1e12, 0.5], [1e12, -1e12, 1.5], [1e12, -1e12, 2.0]],
+        [[1.0], [2.0], [-3.0]],
+    ),
+    "values at the top": ([[1.0]], [[1.0], [1.5]], [[1.5e308], [1.7e308]]),
+    "values at the bottom": ([[1.0]], [[1.0], [1.5]], [[5e-324], [1e-323]]),
+    "values of every size": ([[1.0]], [[1.0], [1.5], [-2.0]], [[1e-300], [1e300], [1.0]]),
+}
+
+
+@pytest.mark.parametrize("name", EXTREME)
+@pytest.mark.parametrize("scale", [None, Fraction(1, 7)], ids=str)
+def test_extreme_data(name: str, scale: Fraction | None) -> None:
+    q, k, v = (np.array(a) for a in EXTREME[name])
+    check(q, k, v, FLOAT64, scale=scale)
+
+
+def test_single_keys_and_no_keys_are_exact() -> None:
+    q, k, v = normal(1, 4, 3), normal(2, 4, 3), normal(3, 4, 2)
+    keep = np.array([[1, 1, 1, 1], [0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0]], np.float64)
+    found = attention(q, k, v, keep=keep)
+    assert (found.values.radius_log2[1:3] == -INF).all()
+    np.testing.assert_array_equal(found.values.to_float64()[1], v[2])
+    assert (found.values.kind[2] == ZERO).all()
+    assert (found.values.kind[3] == FINITE).all()
+    first = attention(q, k, v, causal=True)
+    np.testing.assert_array_equal(first.values.to_float64()[0], v[0])
+    alone = attention(q, k[:1], v[:1])
+    assert (alone.values.difference(np.repeat(v[:1], 4, axis=0))[0] == 0).all()
+
+
+def test_values_of_zero_give_zero_exactly() -> None:
+    v = normal(3, 4, 2)
+    v[:3, 1] = 0
+    keep = np.array([1, 1, 1, 0], np.float64)
+    found = attention(normal(1, 5, 3), normal(2, 4, 3), v, keep=keep)
+    assert found.values.kind.tolist() == [[FINITE, ZERO]] * 5
+
+
+def test_the_mask_broadcasts() -> None:
+    q, k, v = normal(1, 2, 3, 4, 3), normal(2, 2, 3, 5, 3), normal(3, 2, 3, 5, 2)
+    keys = np.array([1, 0, 1, 1, 0], np.float64)
+    heads = np.stack([np.tile(np.roll(keys, h), (4, 1)) for h in range(3)])
+    for keep in (keys, heads, np.broadcast_to(heads, (2, 3, 4, 5))):
+        found = attention(q, k, v, keep=keep)
+        assert found.values.shape == (2, 3, 4, 2)
+        assert found.quantities["terms"].shape == (2, 3, 4)
+        for b, h in itertools.product(range(2), range(3)):
+            one = np.broadcast_to(keep, (2, 3, 4, 5))[b, h]
+            single = attention(q[b, h], k[b, h], v[b, h], keep=one)
+            np.testing.assert_array_equal(found.values[b, h].to_float64(), single.values.to_float64())
+            for name, value in single.quantities.items():
+                np.testing.assert_allclose(found.quantities[name][b, h], value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("panel", [1, 7, 40])
+def test_panels_join_up(panel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = normal(1, 2, 9, 3), normal(2, 2, 7, 3), normal(3, 2, 7, 2)
+    options = {"causal": True, "keep": kept(4, 9, 7)}
+    whole = attention(q, k, v, **options)
+    monkeypatch.setattr(attention_weights, "_PANEL", panel)
+    monkeypatch.setattr(attention_weights, "_BALLS", panel)
+    parts = attention(q, k, v, **options)
+    np.testing.assert_array_equal(parts.values.to_float64(), whole.values.to_float64())
+    np.testing.assert_array_equal(parts.values.kind, whole.values.kind)
+    for name, value in whole.quantities.items():
+        np.testing.assert_allclose(parts.quantities[name], value, rtol=1e-9, atol=0)
+
+
+def test_rows_in_balls_agree_with_rows_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = normal(1, 9, 3), normal(2, 7, 3), normal(3, 7, 2)
+    options = {"causal": True, "keep": kept(4, 9, 7)}
+    pairs = attention(q, k, v, **options)
+    monkeypatch.setattr(attention_weights, "_UNSURE", 0.0)  # every row with a rounded exponent
+    balls = attention(q, k, v, **options)
+    assert (balls.values.radius_log2 != pairs.values.radius_log2).any()
+    d, e = pairs.values.difference(balls.values.to_float64())
+    assert (np.abs(np.ldexp(d, e)) <= 2.0**-53 * np.abs(pairs.values.to_float64())).all()
+    for name, value in pairs.quantities.items():
+        np.testing.assert_allclose(balls.quantities[name], value, rtol=1e-9, atol=0)
+
+
+def test_what_is_not_finite_is_decided_by_rule() -> None:
+    q = np.array([[1.0, 0.0], [math.nan, 1.0], [INF, 1.0], [-INF, 1.0], [1.0, 2.0]])
+    k = np.array([[1.0, 2.0], [2.0, 1.0], [0.0, 1.0]])
+    v = np.array([[1.0], [2.0], [3.0]])
+    # 0·∞ in the third key; −inf against the two others
+    assert attention(q, k, v).values.kind[:, 0].tolist() == [FINITE, NAN, NAN, NAN, FINITE]
+    two = attention(q, k[:2], v[:2])
+    assert two.values.kind[:, 0].tolist() == [FINITE, NAN, NAN, ZERO, FINITE]
+    assert two.quantities["terms"][[0, 3]].tolist() == [2.0, 0.0]
+    assert np.isnan(two.quantities["magnitude"][:, 0]).tolist() == [False, True, True, False, False]
+    # a negative scale turns the infinities round, 0·∞ is undefined
+    minus = attention(q, k[:2], v[:2], scale=Fraction(-1))
+    assert minus.values.kind[:, 0].tolist() == [FINITE, NAN, ZERO, NAN, FINITE]
+    nothing = attention(q, k[:2], v[:2], scale=Fraction(0))
+    assert nothing.values.kind[:, 0].tolist() == [FINITE, NAN, NAN, NAN, FINITE]
+    # an infinite key that is one of several: −inf takes no part
+    k[2] = [-INF, 0.0]
+    one = attention(np.array([[1.0, 1.0]]), k, v)
+    assert one.quantities["terms"].tolist() == [2.0]
+    wanted = attention(np.array([[1.0, 1.0]]), k[:2], v[:2])
+    np.testing.assert_array_equal(one.values.to_float64(), wanted.values.to_float64())
+
+
+def test_keys_not_seen_take_no_part_whatever_they_hold() -> None:
+    q, k, v = normal(1, 3, 2), normal(2, 4, 2), normal(3, 4, 2)
+    wanted = attention(q, k[:3], v[:3]).values.to_float64()
+    k[3], v[3] = [math.nan, INF], [INF, math.nan]
+    keep = np.array([1, 1, 1, 0], np.float64)
+    found = attention(q, k, v, keep=keep)
+    np.testing.assert_array_equal(found.values.to_float64(), wanted)
+
+
+def test_values_that_are_not_finite() -> None:
+    v = np.array([[INF, INF, math.nan, 1.0], [1.0, -INF, 0.0, INF], [0.0, 1.0, 2.0, -1.0]])
+    keep = np.array([[1, 1, 1], [1, 0, 1], [0, 0, 1]], np.float64)
+    found = attention(np.zeros((3, 1)), np.zeros((3, 1)), v, keep=keep)
+    assert found.values.kind.tolist() == [
+        [POS_INF, NAN, NAN, POS_INF],
+        [POS_INF, POS_INF, NAN, ZERO],  # (1 − 1)/2
+        [ZERO, FINITE, FINITE, FINITE],
+    ]
+
+
+def test_scores_beyond_float64() -> None:
+    q, k, v = np.array([[1e200], [-1e200], [1e-300]]), np.array([[1e200], [9e199]]), np.array([[1.0], [2.0]])
+    found = attention(q, k, v, scale=Fraction(1))
+    np.testing.assert_array_equal(found.values.to_float64()[:2, 0], [1.0, 2.0])
+    check(q[2:] * 1e100, k * 1e-10, v, FLOAT64)
+
+
+def test_the_radius_asked_for_follows_the_format() -> None:
+    q, k = np.array([[1e9, 1.0]]), np.array([[1e9, 0.1], [1e9, 0.7]])
+    for fmt in ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn"):
+        check(q, k, np.array([[1.0], [-1.0]]), FORMATS[fmt])
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), data=st.data())
+def test_any_data(seed: int, data: st.DataObject) -> None:
+    rng = np.random.default_rng(seed)
+    m, n, d, e = (data.draw(st.integers(1, 5)) for _ in range(4))
+    fmt = data.draw(st.sampled_from(["float64", "float32", "float16", "bfloat16"]))
+    orders = data.draw(st.sampled_from([0, 4, 12]))
+
+    def draw(*shape: int) -> np.ndarray:
+        values = rng.standard_normal(shape) * 2.0 ** rng.integers(-orders, orders + 1, shape)
+        values = np.where(rng.random(shape) < 0.2, np.round(values), values)
+        return np.asarray(round_array(FORMATS[fmt], values))
+
+    keep = data.draw(st.sampled_from([None, rng.integers(0, 2, (m, n)).astype(np.float64)]))
+    scale = data.draw(st.sampled_from(SCALES))
+    causal = data.draw(st.booleans())
+    check(draw(m, d), draw(n, d), draw(n, e), FORMATS[fmt], scale=scale, causal=causal, keep=keep)
+
+
+@pytest.mark.parametrize(
+    ("q", "k", "v", "keep"),
+    [
+        ((3, 2), (4, 3), (4, 2), None),
+        ((3, 2), (4, 2), (5, 2), None),
+        ((1, 3, 2), (2, 4, 2), (2, 4, 2), None),
+        ((3, 0), (4, 0), (4, 2), None),
+        ((3,), (3,), (3,), None),
+        ((3, 2), (4, 2), (4, 2), np.ones((3, 3))),
+        ((3, 2), (4, 2), (4, 2), np.full((3, 4), 0.5)),
+    ],
+)
+def test_what_has_no_meaning_is_refused(q: Any, k: Any, v: Any, keep: Any) -> None:
+    with pytest.raises(InputError):
+        attention(np.ones(q), np.ones(k), np.ones(v), keep=keep)
+
+
+def test_nothing_to_see_and_nothing_asked() -> None:
+    assert (attention(np.ones((3, 2)), np.ones((0, 2)), np.ones((0, 4))).values.kind == ZERO).all()
+    assert attention(np.ones((0, 2)), np.ones((3, 2)), np.ones((3, 4))).values.shape == (0, 4)
+    assert attention(np.ones((0, 3, 2)), np.ones((0, 3, 2)), np.ones((0, 3, 4))).values.shape == (0, 3, 4)
