@@ -106,6 +106,26 @@ matches a cell decides; with `output` it speaks of that output alone, and others
 | `severity: warn` | a miss is counted and shown, but fails nothing |
 """
 
+GRADIENTS = """\
+## Gradients
+
+`differentiate` asks for the gradient instead of the value: the `cotangent`, an array of the output's shape, is carried back to the
+inputs named. Rows are then called `grad_x`, cells end in `/backward`, and rules and facts name these outputs. PyTorch differentiates
+every formulation; NumPy runs the gradients that formulations declare and skips the others.
+
+```yaml
+case: softmax-gradient
+title: The gradient of softmax
+topic: differentiation
+operation: softmax
+inputs:
+  x: {recipe: normal, shape: [64]}
+differentiate:
+  with_respect_to: [x]
+  cotangent: {recipe: normal, shape: [64]}
+```
+"""
+
 
 def page() -> str:
     """Return the reference page."""
@@ -120,6 +140,7 @@ def page() -> str:
             comparators=", ".join(f"`{c}`" for c in ("above", "at_least", "below", "at_most")),
             elements=casefile.MAX_ELEMENTS,
         ),
+        GRADIENTS,
         "## Keys inside\n",
     ]
     for name, form in schema["$defs"].items():

@@ -107,6 +107,42 @@ inputs:
     assert {row["not_a_number_count"] for row in rows} == {1, 3}
 
 
+def test_the_gradient_in_contributing_is_judged(tmp_path: Path) -> None:
+    operation, slope = blocks("python", ROOT / "CONTRIBUTING.md")[1:3]
+    start = operation.index("register_operation(\n")
+    record = operation[start:].replace("cost=cost,", "cost=cost,\n        gradient=SLOPE,")
+    whole = operation[:start] + slope + record
+    (tmp_path / "plugin.py").write_text(whole, encoding="utf-8")
+    (tmp_path / "case.yaml").write_text(
+        """
+case: shifted-logarithm-gradient
+title: The slope of a logarithm
+topic: differentiation
+operation: shifted_logarithm
+backends: [numpy, torch-cpu]
+parameters: {shift: $shift}
+axes: {shift: [0, -1e-3, 1e-20]}
+inputs:
+  x: {recipe: values, values: [0, 1e-7, -0.9, 3, 1e30, .inf, 1e-3]}
+differentiate:
+  with_respect_to: [x]
+  cotangent: {recipe: values, values: [1, -2, 3, 0.1, 1e5, 1, 0]}
+""",
+        encoding="utf-8",
+    )
+    out = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", "case.yaml", "--plugin", "plugin.py", "--out", str(out)],
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    rows = harness.load(out).rows
+    judged = [row for row in rows if row["verdict"] != "skip"]
+    assert {row["output"] for row in judged} == {"grad_x"}
+    assert {row["verdict"] for row in judged} == {"pass"}
+    assert all(0 < row["bound_ratio"] <= 1 for row in judged)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_support_table_is_current() -> None:
     code = "import runpy; print(runpy.run_path('docs/support_table.py')['document'](), end='')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
