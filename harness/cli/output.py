@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from harness.cli import discard
 
-SCHEMA_VERSION = 1
+LONGEST: Final = 500
+"""Characters of one line about one result: an error of a kernel may be a megabyte."""
 
 
 def as_json(*, cells: Iterable[Mapping[str, Any]], **more: Any) -> str:
     """Return machine output: `{"schema_version": 1, …, "cells": [...]}`; non-finite numbers as text."""
-    return json.dumps(
-        _plain({"schema_version": SCHEMA_VERSION, **more, "cells": list(cells)}),
-        ensure_ascii=False, allow_nan=False, indent=1,
-    )  # fmt: skip
+    from harness.report.json import as_json as machine_output
 
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, Decimal) and not value.is_finite():
-        return str(value)
-    if isinstance(value, (Decimal, Fraction)):
-        return int(value) if value == int(value) else float(value)
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+    return machine_output(cells=cells, **more)
 
 
 def say(text: str) -> None:
-    """Print what comes before a verdict: a reader that has seen enough (`| head -1`) does not change it."""
+    """Print what comes before a verdict: a reader that has seen enough (`| head -1`) does not change it.
+
+    Characters that steer a terminal are spelt out, whoever they come from.
+    """
+    from harness.report.view.visible import visible
+
     try:
-        click.echo(text)
+        click.echo(visible(text))
     except BrokenPipeError:
         discard(sys.stdout)
+
+
+def told(text: object) -> str:
+    """Return what others wrote on one line of bounded length: an error cannot pass for lines of ours."""
+    from harness.report.view.visible import one_line
+
+    return one_line(str(text), LONGEST)
 
 
 def bounded(lines: list[str], limit: int, what: str) -> list[str]:

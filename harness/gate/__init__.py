@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from harness.gate.baseline import Baseline, accept, read_baseline
-from harness.gate.comparison import KINDS, Entry, GateReport, compare_with_baseline, same_machine
+from harness.gate.comparison import (
+    KINDS,
+    Entry,
+    GateReport,
+    another_cpu,
+    compare_with_baseline,
+    fact_message,
+    fact_name,
+    same_machine,
+)
 from harness.gate.coverage import coverage
 from harness.gate.exit_codes import ExitCode, exit_code_of, exit_code_of_run, highest
 
@@ -14,10 +23,13 @@ __all__ = [
     "ExitCode",
     "GateReport",
     "accept",
+    "another_cpu",
     "compare_with_baseline",
     "coverage",
     "exit_code_of",
     "exit_code_of_run",
+    "fact_message",
+    "fact_name",
     "highest",
     "read_baseline",
     "same_machine",

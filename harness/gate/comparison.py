@@ -2,6 +2,10 @@
 
 Accuracy is compared where cell, output and `inputs_digest` agree. Time is compared on the same machine
 only, and never decides.
+
+On another CPU the same kernel sums in another order or fuses other operations, so that low bits differ.
+There an error that grew, or an outcome that got worse, is advisory as long as the row itself does not fail:
+what its bound and its rules allow does not depend on the CPU. What they forbid fails on every machine.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ KINDS: Final[Mapping[str, tuple[str, ExitCode]]] = {
     "vanished": ("in the baseline, and no longer run", ExitCode.FAILED),
     "inconclusive": ("could not be judged", ExitCode.COULD_NOT_MEASURE),
     "changed": ("changed, needs --accept", ExitCode.COULD_NOT_MEASURE),
+    "drifted": ("worse than on the baseline's CPU, and within what is expected, advisory", ExitCode.OK),
     "unavailable": ("not available on this machine", ExitCode.OK),
     "slower": ("slower, advisory", ExitCode.OK),
     "faster": ("faster, advisory", ExitCode.OK),
@@ -48,6 +53,8 @@ KINDS: Final[Mapping[str, tuple[str, ExitCode]]] = {
 
 MACHINE: Final = ("machine", "cpu", "cores_allowed", "memory_bytes")
 """Facts of the environment that are the same where times may be compared."""
+PROCESSOR: Final = ("machine", "cpu")
+"""Facts of the environment that decide low bits of a result."""
 
 _BAD_ENDS: Final = ("crashed", "timeout")
 _RANK: Final = {kind: rank for rank, kind in enumerate(KINDS)}
@@ -169,12 +176,13 @@ def compare_with_baseline(
     run = _by_key(run_rows, "the run")
     baseline = _by_key(baseline_rows, "the baseline")
     comparable_times = same_machine(run_header, baseline_header)
+    elsewhere = another_cpu(run_header, baseline_header)
     findings = _Findings()
     comparable = 0
     timed: set[str] = set()
     for key, row in run.items():
         before = baseline.get(key)
-        found, compared = _compare(row, before)
+        found, compared = _compare(row, before, elsewhere)
         if not baseline:
             found = [f for f in found if f[0] != "new"]
         comparable += before is not None
@@ -211,8 +219,11 @@ def _by_key(rows: Iterable[Row], where: str) -> dict[tuple[str, str], Row]:
     return by_key
 
 
-def _compare(row: Row, before: Row | None) -> tuple[list[tuple[str, str, float]], bool]:
-    """Return what is to be said about one row, and whether its accuracy was compared."""
+def _compare(row: Row, before: Row | None, elsewhere: bool) -> tuple[list[tuple[str, str, float]], bool]:
+    """Return what is to be said about one row, and whether its accuracy was compared.
+
+    `elsewhere`: the baseline was measured on another CPU.
+    """
     had_result = before is not None and before["outcome"] not in (None, *_BAD_ENDS)
     if row["verdict"] == "skip":
         if not had_result or before is None:
@@ -239,7 +250,10 @@ def _compare(row: Row, before: Row | None) -> tuple[list[tuple[str, str, float]]
         if row.get(column) and before.get(column) and row[column] != before[column]:
             message = f"{column} {_short(before[column])} → {_short(row[column])}: changed, needs --accept"
             return [*found, ("changed", message, 0.0)], False
-    return found + _compare_error(row, before), True
+    compared = _compare_error(row, before)
+    if elsewhere and row["verdict"] != "fail":
+        compared = [("drifted" if kind == "regressed" else kind, text, size) for kind, text, size in compared]
+    return found + compared, True
 
 
 def _compare_error(row: Row, before: Row) -> list[tuple[str, str, float]]:
@@ -293,9 +307,19 @@ def _compare_time(row: Row, before: Row, findings: _Findings) -> None:
 def _add_fact(fact: Row, findings: _Findings) -> None:
     kind = {"fail": "failed", "inconclusive": "inconclusive"}.get(str(fact.get("verdict")))
     if kind is not None:
-        name = "/".join(str(fact[k]) for k in ("case", "formulation", "backend", "dtype"))
-        message = f"{fact['fact']} of {fact['of']} against {fact['against']}: {fact['reason']}"
-        findings.entries.append(Entry(kind, name, fact["output"], message, fact.get("severity") or "fail"))
+        findings.entries.append(
+            Entry(kind, fact_name(fact), fact["output"], fact_message(fact), fact.get("severity") or "fail")
+        )
+
+
+def fact_name(fact: Row) -> str:
+    """Return whose fact it is, as an entry names it: `case/formulation/backend/dtype`."""
+    return "/".join(str(fact[k]) for k in ("case", "formulation", "backend", "dtype"))
+
+
+def fact_message(fact: Row) -> str:
+    """Return what an entry says of a fact."""
+    return f"{fact['fact']} of {fact['of']} against {fact['against']}: {fact['reason']}"
 
 
 def _report(
@@ -321,6 +345,10 @@ def _report(
         notes += environment_differences(run_header, baseline_header)
         if not comparable_times:
             notes.append("times are not compared: the baseline was measured on another machine")
+        if counts["drifted"]:
+            notes.append(
+                "what drifted is advisory: the baseline is of another CPU, and nothing that is expected broke"
+            )
     if not comparable:
         codes.append(ExitCode.NO_BASELINE)
     return GateReport(
@@ -349,6 +377,12 @@ def same_machine(run_header: Header, baseline_header: Header) -> bool:
     """Return whether both were measured on machines that `MACHINE` does not tell apart."""
     was, now = (h.get("environment") or {} for h in (baseline_header, run_header))
     return bool(was) and all(was.get(name) == now.get(name) for name in MACHINE)
+
+
+def another_cpu(run_header: Header, baseline_header: Header) -> bool:
+    """Return whether it is known that the two were measured on different processors."""
+    was, now = (h.get("environment") or {} for h in (baseline_header, run_header))
+    return any(was.get(n) and now.get(n) and was[n] != now[n] for n in PROCESSOR)
 
 
 def _ratio(row: Row) -> float | None:

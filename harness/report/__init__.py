@@ -1,6 +1,7 @@
 """Reports: each format is one module here with `write(run, path)` and a registered `Report`.
 
-The name of a format is the name of its module, so that listing the formats imports none of them.
+The name of a format is the name of its module, with dashes for underscores, so that listing the formats
+imports none of them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from harness.errors import UsageError, did_you_mean
 from harness.registry import Registry
 
 if TYPE_CHECKING:
+    from harness.gate import GateReport
     from harness.store import Run
+
+IN_THE_FOLDER: Final = ("csv", "html", "junit", "markdown")
+"""What the folder of a run holds. The other formats are made when they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +31,12 @@ class Report:
     name: str
     title: str
     file: str
-    write: Callable[[Run, Path], Path]
-    """Takes the run and the path of the file to write, returns the path written."""
+    write: Callable[..., Path]
+    """Takes the run and the path of the file to write, returns the path written; with `gated` also `gate`."""
+    gated: bool = False
+    """Whether it says what a gate found; then `write` takes a `GateReport` or None as `gate`."""
+    printed: bool = False
+    """Whether it goes to standard output when no file is named."""
 
 
 REPORTS: Final[Registry[Report]] = Registry("report")
@@ -41,7 +50,7 @@ def register_report(report: Report) -> Report:
 
 def formats() -> tuple[str, ...]:
     """Return the names of all formats, without importing any."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg))
+    return tuple(sorted(m.name.replace("_", "-") for m in pkgutil.iter_modules(__path__) if not m.ispkg))
 
 
 def find_report(name: str) -> Report:
@@ -54,19 +63,31 @@ def find_report(name: str) -> Report:
     """
     if name not in formats():
         raise UsageError(f"unknown report format {name!r}", did_you_mean(name, formats()))
-    importlib.import_module(f"{__name__}.{name}")
+    importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
     return REPORTS[name]
 
 
-def write_report(run: Run, name: str, path: Path | None = None) -> Path:
+def write_report(run: Run, name: str, path: Path | None = None, *, gate: GateReport | None = None) -> Path:
     """Write one report of a run, by default under its usual name in the run's folder.
+
+    Parameters
+    ----------
+    run
+        What to report.
+    name
+        The format.
+    path
+        The file to write.
+    gate
+        What a gate found, for the formats that tell it.
 
     Raises
     ------
     UsageError
-        There is no such format.
+        There is no such format, or what it needs is not installed.
     CouldNotMeasureError
         The file cannot be written.
     """
     report = find_report(name)
-    return report.write(run, run.folder / report.file if path is None else path)
+    path = run.folder / report.file if path is None else path
+    return report.write(run, path, gate=gate) if report.gated else report.write(run, path)

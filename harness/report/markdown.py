@@ -6,25 +6,39 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from harness.gate import KINDS, ExitCode, GateReport
 from harness.report import Report, register_report
 from harness.report.view import header as heading
 from harness.report.view.frontier import FrontierTable, frontier_tables
+from harness.report.view.gate import GateStory, gate_stories
+from harness.report.view.gate import headline as gate_headline
+from harness.report.view.gate import state as gate_state
 from harness.report.view.matrix import Matrix, digits_matrix
 from harness.report.view.rows import Row, digits_left, grouped, text_of
-from harness.report.view.summary import Story, Summary, skip_groups, summarise, what_happened
+from harness.report.view.summary import (
+    Counts,
+    Story,
+    Summary,
+    skip_groups,
+    summarise,
+    warns,
+    what_happened,
+)
 from harness.report.view.text import MISSING, counted, exact, shortened, whole
+from harness.report.view.visible import visible
 
 if TYPE_CHECKING:
     from harness.store import Run
 
-MOST_BYTES: Final = 1 << 20
-"""GitHub shows no step summary above 1 MiB."""
+MOST_BYTES: Final = 64 << 10
+"""A summary is there to be read. GitHub shows none above 1 MiB, of all steps of a job together."""
 MOST_LISTED: Final = 50
 _LONGEST: Final = 400
 """Characters of one reason or text of a case; the rest is in the other reports."""
+_SIGNS: Final = {"pass": "✅", "warn": "⚠️", "inconclusive": "❔", "fail": "❌"}
 
 
-def write(run: Run, path: Path) -> Path:
+def write(run: Run, path: Path, *, gate: GateReport | None = None) -> Path:
     """Write the summary of a run as Markdown.
 
     Raises
@@ -34,94 +48,138 @@ def write(run: Run, path: Path) -> Path:
     """
     from harness.store import replace_text
 
-    replace_text(path, text_of_run(run))
+    replace_text(path, text_of_run(run, gate))
     return path
 
 
-def text_of_run(run: Run) -> str:
-    """Return the summary of a run; sections that do not fit any more are counted, not cut through."""
+class Page:
+    """Text of bounded size: lists are cut at a line, sections are left out whole, and either is said."""
+
+    def __init__(self, room: int) -> None:
+        self.parts: list[str] = []
+        self._room = room
+        self._left_out = 0
+
+    def add(self, section: str) -> None:
+        """Add a section if there is room for it."""
+        size = len(section.encode()) + 2
+        if size > self._room:
+            self._left_out += 1
+        elif section:
+            self._room -= size
+            self.parts.append(section)
+
+    def add_list(self, head: str, lines: Sequence[str], what: str) -> None:
+        """Add as many lines below a head as half of the room takes, and say how many more there are."""
+        kept: list[str] = []
+        room = self._room // 2 - len(head.encode()) - 200
+        for line in lines[:MOST_LISTED]:
+            room -= len(line.encode()) + 1
+            if room < 0:
+                break
+            kept.append(line)
+        if not lines:
+            return
+        self.add("\n".join([head, *kept]))
+        if len(kept) < len(lines):
+            more = counted(len(lines) - len(kept), f"more {what}")
+            self.add(f"*{more} not listed here; report.html has every row.*")
+
+    def close(self, closing: Sequence[str]) -> str:
+        """Return the whole text, with what always stands at its end."""
+        if self._left_out:
+            told = counted(self._left_out, "section")
+            self.parts.append(f"*{told} left out, for this summary is full; report.html has all.*")
+        return "\n\n".join([*self.parts, *closing]) + "\n"
+
+
+def text_of_run(run: Run, gate: GateReport | None = None) -> str:
+    """Return the summary of a run, and of what a gate found, worst first."""
     summary = summarise(run.rows, run.fact_rows, finished=run.finished)
-    kept = [section for section in opening(run, summary) if section]
-    left_out = 0
     closing = environment(run)
-    room = MOST_BYTES - 256 - _size("\n\n".join([*kept, *closing]))
+    page = Page(MOST_BYTES - 256 - sum(len(part.encode()) + 2 for part in closing))
+    if gate is None:
+        page.add(f"# {_SIGNS[summary.state]} {escaped(summary.headline)}")
+        page.add(escaped(summary.rest))
+        page.add(verdict_counts(summary.counts))
+        add_findings(page, summary)
+    else:
+        add_gate(page, gate)
+        page.add(f"## {_SIGNS[summary.state]} {escaped(summary.headline)}")
+        page.add(escaped(summary.rest))
+        page.add(verdict_counts(summary.counts))
     for section in sections(run):
-        size = _size(section) + 2
-        if size <= room:
-            room -= size
-            kept.append(section)
-        else:
-            left_out += 1
-    if left_out:
-        kept.append(
-            f"*{counted(left_out, 'section')} left out, for this summary is full; report.html has all.*"
-        )
-    return "\n\n".join([*kept, *closing]) + "\n"
+        page.add(section)
+    return page.close(closing)
 
 
-def _size(part: str) -> int:
-    return len(part.encode())
+def text_of_gate(gate: GateReport) -> str:
+    """Return what a gate found, worst first."""
+    page = Page(MOST_BYTES - 256)
+    add_gate(page, gate)
+    return page.close([])
 
 
-def opening(run: Run, summary: Summary) -> list[str]:
-    """Return the verdict, the counts, and what is wrong, worst first."""
-    sign = {"pass": "✅", "warn": "⚠️", "inconclusive": "❔", "fail": "❌"}[summary.state]
-    counts = summary.counts
+def add_gate(page: Page, gate: GateReport) -> None:
+    """Add the answer of a gate, its counts, its entries worst first, and how the environments differ."""
+    counts = gate.counts
+    warned = gate.exit_code is ExitCode.OK and counts.get("warnings")
+    page.add(f"# {_SIGNS['warn' if warned else gate_state(gate)]} {escaped(gate_headline(gate))}")
+    kinds = [kind for kind in (*KINDS, "skipped", "unchanged") if counts.get(kind)]
+    if kinds:
+        shown = [escaped(kind.replace("_", " ")) for kind in kinds]
+        page.add(table(shown, "r" * len(kinds), [[whole(counts[kind]) for kind in kinds]]))
+    if counts.get("warnings"):
+        page.add(f"{counted(counts['warnings'], 'entry', 'entries')} of these only warn.")
+    lines = [_entry(story) for story in gate_stories(gate.entries)]
+    head = "## Against the baseline, worst first\n\n" + table(["", "cell", "what"], "lll", [])
+    page.add_list(head, lines, "kind")
+    if gate.notes:
+        page.add_list("## The baseline\n", [f"- {limited(note)}" for note in gate.notes], "note")
+
+
+def _entry(story: GateStory) -> str:
+    entry = story.worst
+    kind = entry.kind.replace("_", " ") + (" (warns)" if entry.warns else "")
+    others = f" and {whole(story.others)} more" if story.others else ""
+    name = f"{code(entry.cell)} {escaped(shortened(f'[{entry.output}]', 60))}"
+    return line_of_table([escaped(kind), name + others, limited(entry.message)])
+
+
+def verdict_counts(counts: Counts) -> str:
+    """Return the cells of a run by verdict, as a table."""
     numbers = (counts.passed, counts.failed, counts.warnings, counts.inconclusive, counts.skipped)
-    parts = [
-        f"# {sign} {escaped(summary.headline)}",
-        escaped(summary.rest),
-        table(
-            ["passed", "failed", "warned", "not judged", "skipped"], "rrrrr", [[whole(n) for n in numbers]]
-        ),
-    ]
-    if summary.fixed:
-        entries = [
-            f"- {code(text_of(r, 'cell'))}: {limited(r.get('reason'))}" for r in summary.fixed[:MOST_LISTED]
-        ]
-        parts += ["## Fixed upstream", "\n".join(entries)]
-    if summary.worst:
-        parts += ["## Worst first", *failures(summary.worst)]
-    if summary.facts:
-        parts += [
-            "## Facts that failed or could not be judged",
-            "\n".join(map(_fact, summary.facts[:MOST_LISTED])),
-        ]
-        parts.append(_cut(len(summary.facts), "fact"))
-    return parts
+    head = ["passed", "failed", "warned", "not judged", "skipped"]
+    return table(head, "rrrrr", [[whole(n) for n in numbers]])
+
+
+def add_findings(page: Page, summary: Summary) -> None:
+    """Add what is wrong with a run, worst first, and what was mended elsewhere."""
+    fixed = [f"- {code(text_of(r, 'cell'))}: {limited(r.get('reason'))}" for r in summary.fixed]
+    page.add_list("## Fixed upstream\n", fixed, "defect")
+    head = table(["verdict", "cell", "what happened", "digits left", "why"], "lllrl", [])
+    page.add_list(f"## Worst first\n\n{head}", failures(summary.worst), "kind")
+    page.add_list("## Facts that failed or could not be judged\n", [*map(_fact, summary.facts)], "fact")
 
 
 def failures(worst: Sequence[Story]) -> list[str]:
-    """Return a table of what failed, and how many kinds of failure it leaves out."""
+    """Return the lines of a table of what failed."""
     lines = []
-    for story in worst[:MOST_LISTED]:
+    for story in worst:
         row = story.worst
-        verdict = (
-            "warning" if text_of(row, "verdict") == "fail" and text_of(row, "severity") == "warn" else ""
-        )
+        warned = text_of(row, "verdict") == "fail" and warns(row)
         others = f" and {whole(len(story.others))} more" if story.others else ""
         where = f" ({limited(story.others_where)})" if others and story.others_where else ""
         digits = digits_left(row)
-        lines.append(
-            [
-                verdict or text_of(row, "verdict"),
-                code(text_of(row, "cell")) + others + where,
-                escaped(what_happened(row)),
-                MISSING if digits is None else f"{digits:.1f}",
-                limited(row.get("reason")),
-            ]
-        )
-    return [
-        table(["verdict", "cell", "what happened", "digits left", "why"], "lllrl", lines),
-        _cut(len(worst), "kind"),
-    ]
-
-
-def _cut(total: int, what: str) -> str:
-    left = total - MOST_LISTED
-    return (
-        f"*{counted(left, f'more {what}')} not listed here; report.html has every row.*" if left > 0 else ""
-    )
+        fields = [
+            "warning" if warned else text_of(row, "verdict"),
+            code(text_of(row, "cell")) + others + where,
+            escaped(what_happened(row)),
+            MISSING if digits is None else f"{digits:.1f}",
+            limited(row.get("reason")),
+        ]
+        lines.append(line_of_table(fields))
+    return lines
 
 
 def _fact(fact: Row) -> str:
@@ -194,7 +252,7 @@ def environment(run: Run) -> list[str]:
         (name, ", ".join(f"{key} {value}" for key, value in groups.get(name, [])))
         for name in ("packages", "measured peaks")
     ]
-    lines = [[escaped(name), limited(value, 2000)] for name, value in pairs if value]
+    lines = [[escaped(name), limited(value, 600)] for name, value in pairs if value]
     return ["## Environment", table(["", ""], "ll", lines)] if lines else []
 
 
@@ -204,7 +262,7 @@ _SPECIAL: Final = str.maketrans({**{c: f"\\{c}" for c in "\\`*_[]<>#|~$"}, "&": 
 
 def escaped(value: str) -> str:
     """Return text that Markdown shows as it is, on one line: no markup, no column, no HTML."""
-    return " ".join(value.split()).translate(_SPECIAL)
+    return " ".join(visible(value).split()).translate(_SPECIAL)
 
 
 def limited(value: object, most: int = _LONGEST) -> str:
@@ -214,7 +272,7 @@ def limited(value: object, most: int = _LONGEST) -> str:
 
 def code(value: str) -> str:
     """Return text of bounded length as a code span for a table; its fence is longer than any in it."""
-    flat = shortened(value, _LONGEST)
+    flat = shortened(visible(value), _LONGEST)
     longest = max((len(run) for run in _ticks(flat)), default=0)
     fence, pad = "`" * (longest + 1), " " if longest else ""
     return f"{fence}{pad}{flat}{pad}{fence}".replace("|", "\\|")
@@ -227,7 +285,12 @@ def _ticks(value: str) -> list[str]:
 def table(head: Sequence[str], align: str, lines: Iterable[Sequence[str]]) -> str:
     """Return a table; `align` has `l` or `r` for each column. Cells are Markdown already."""
     rule = ["---:" if side == "r" else "---" for side in align]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [list(head), rule, *lines])
+    return "\n".join(map(line_of_table, [list(head), rule, *lines]))
 
 
-register_report(Report("markdown", "summary for a pull request or a job", "summary.md", write))
+def line_of_table(fields: Sequence[str]) -> str:
+    """Return one line of a table; its fields are Markdown already."""
+    return f"| {' | '.join(fields)} |"
+
+
+register_report(Report("markdown", "summary for a pull request or a job", "summary.md", write, gated=True))
