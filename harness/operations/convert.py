@@ -67,7 +67,7 @@ def _held(fmt: NumberFormat, x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def cost(shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], itemsize: int) -> Cost:
-    """Return no arithmetic, one read in the source format (of `itemsize` where it is the cell's), one write."""
+    """Return no arithmetic, one read in the format of the input and one write."""
     size = math.prod(shapes["x"])
     source = FORMATS[str(parameters["source"])].storage_bits // 8 if "source" in parameters else itemsize
     return Cost(0, size * (source + itemsize))

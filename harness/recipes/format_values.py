@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from harness.formats import NumberFormat, decode
+from harness.recipes.special_values import specials
 from harness.registry import Argument, Recipe, RecipeContext, register_recipe
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ _WIDEST = 16  # bits of a format whose numbers can be listed
 
 
 def _all_values(context: RecipeContext, which: str) -> NDArray[np.float64]:
-    """Return the numbers of all codes, in the order of the codes; one NaN, where NaNs are included."""
+    """Return the numbers of all codes, in the order of the codes, and of NaNs one.
+
+    None where the cell's format has none to turn it into.
+    """
     import numpy as np
 
     fmt = context.format
@@ -28,7 +32,7 @@ def _all_values(context: RecipeContext, which: str) -> NDArray[np.float64]:
         )
     values = decode(fmt, np.arange(1 << fmt.bits, dtype=f"<u{fmt.storage_bits // 8}"))
     finite = values[np.isfinite(values)]
-    return finite if which == "finite" else np.concatenate([finite, _specials(fmt)])
+    return finite if which == "finite" else np.concatenate([finite, specials(fmt, context.target)])
 
 
 def _edge_values(context: RecipeContext, which: str) -> NDArray[np.float64]:
@@ -57,7 +61,7 @@ def _edge_values(context: RecipeContext, which: str) -> NDArray[np.float64]:
     if fmt.signed:
         negative = -magnitudes[::-1]
         values = np.concatenate([negative if fmt.negative_zero else negative[negative != 0], magnitudes])
-    return values if which == "finite" else np.concatenate([values, _specials(fmt)])
+    return values if which == "finite" else np.concatenate([values, specials(fmt, context.target)])
 
 
 def _code(fmt: NumberFormat, value: float) -> int:
@@ -66,13 +70,6 @@ def _code(fmt: NumberFormat, value: float) -> int:
     from harness.formats import encode, round_array
 
     return int(encode(fmt, round_array(fmt, np.array([value])))[0])
-
-
-def _specials(fmt: NumberFormat) -> NDArray[np.float64]:
-    import numpy as np
-
-    infinities = [-np.inf, np.inf] if fmt.infinities else []
-    return np.array(infinities + ([np.nan] if fmt.nans else []), np.float64)
 
 
 for _name, _title, _make in (
@@ -86,7 +83,7 @@ for _name, _title, _make in (
             arguments={
                 "which": Argument(
                     "text",
-                    "finite numbers, or all with ±inf and NaN where the format has them",
+                    "finite numbers, or all with ±inf and NaN where the formats have them",
                     "finite",
                     required=False,
                     choices=("finite", "all"),
