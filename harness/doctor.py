@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from harness import catalogue
 from harness.execute.child import Child, MalformedReplyError
-from harness.execute.programs import Programs, WorkerKey
+from harness.execute.programs import Flags, Programs, WorkerKey, flags_of
 from harness.registry import BACKENDS, Backend
 from harness.store.environment import environment
 
@@ -142,21 +142,41 @@ def _backend(
             with _Worker(WorkerKey(backend.name, number), plugins) as worker:
                 told = {**identity, "available": True, "threads": number, "facts": worker.facts}
                 if peaks:
-                    told |= _peaks(worker, backend)
+                    told |= _peaks(worker, backend) | _bandwidth(worker)
+            if peaks:
+                _add_peaks_of_modes(told, backend, number, plugins)
         except _WorkerError as error:
             told = {**identity, "available": False, "threads": number, "reason": str(error)}
         yield told
 
 
-def _peaks(worker: _Worker, backend: Backend) -> dict[str, Any]:
-    dtypes = [d for d, groups in backend.capabilities.items() if isinstance(groups.get("matmul"), str)]
+def _peaks(worker: _Worker, backend: Backend, flags: Flags = ()) -> dict[str, Any]:
+    """Return the peaks of the dtypes whose settings a worker has, and why there are none."""
+    products = (d for d, groups in backend.capabilities.items() if isinstance(groups.get("matmul"), str))
+    dtypes = [d for d in products if flags_of(backend.name, d) == flags]
     gflops = {d: worker.ask({"do": "peak", "dtype": d}) for d in dtypes}
-    bandwidth = worker.ask({"do": "bandwidth"})
     return {
         "gflops": {d: reply["gflops"] for d, reply in gflops.items() if reply["status"] == "ok"},
         "without_peak": {d: reply["error"] for d, reply in gflops.items() if reply["status"] != "ok"},
-        "gbps": bandwidth.get("gbps"),
     }
+
+
+def _bandwidth(worker: _Worker) -> dict[str, Any]:
+    return {"gbps": worker.ask({"do": "bandwidth"}).get("gbps")}
+
+
+def _add_peaks_of_modes(told: dict[str, Any], backend: Backend, threads: int, plugins: Sequence[str]) -> None:
+    """Add the peaks of dtypes that have settings of their own, each measured by a worker that has them."""
+    modes: dict[Flags, list[str]] = {}
+    for dtype in backend.flags:
+        modes.setdefault(flags_of(backend.name, dtype), []).append(dtype)
+    for flags, dtypes in modes.items():
+        try:
+            with _Worker(WorkerKey(backend.name, threads, flags), plugins) as worker:
+                for name, found in _peaks(worker, backend, flags).items():
+                    told[name] |= found
+        except _WorkerError as error:
+            told["without_peak"] |= dict.fromkeys(dtypes, str(error))
 
 
 class _WorkerError(Exception):

@@ -5,7 +5,7 @@ from statistics import median
 
 import pytest
 
-from harness.timing.clock import WallTimer, empty
+from harness.timing.clock import UNWATCHED, WallTimer, empty
 from harness.timing.sample import Failed, Rules, TimedCell, measure_slot, time_batch
 
 
@@ -177,6 +177,8 @@ def test_overhead_is_what_an_empty_thunk_takes_in_the_same_loop():
         """Each call costs 50 ns, and the thunk 1 µs more."""
 
         name = "counted"
+        warm_s = 0.0
+        pace = UNWATCHED
         seconds = 0.0
 
         def measure(self, thunk, calls):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from harness.errors import RegistrationError
 from harness.registry import Lack, library
 
 Build = Callable[..., Callable[[], Any]]
@@ -32,7 +33,11 @@ class Library:
 
         return add
 
-    def register(self, backend: str) -> None:
-        """Register the functions for one backend."""
+    def register(self, backend: str, changes: Mapping[str, Mapping[str, str | Lack]] | None = None) -> None:
+        """Register the functions for one backend; `changes` by operation are what differs on its device."""
+        unknown = sorted(set(changes or {}) - set(self._functions))
+        if unknown:
+            raise RegistrationError(f"the library of {backend} has no {', '.join(unknown)} to be changed")
         for operation, (build, title, compute) in self._functions.items():
-            library(backend, operation, title=title, compute=compute)(build)
+            here = {**compute, **(changes or {}).get(operation, {})}
+            library(backend, operation, title=title, compute=here)(build)

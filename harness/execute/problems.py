@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.execute.content import problem_content
-from harness.execute.programs import WorkerKey
+from harness.execute.programs import WorkerKey, flags_of
 from harness.model import Cell, Plan, Problem
 from harness.registry import OPERATIONS, RECIPES
 
@@ -41,8 +41,9 @@ class Group:
 
 
 def worker_key(cell: Cell) -> WorkerKey:
-    """Return which worker runs a cell: accuracy and time are those of one number of threads."""
-    return WorkerKey(cell.backend, 1 if cell.speed is None else cell.speed.threads)
+    """Return which worker runs a cell: accuracy and time are those of one number of threads and one mode."""
+    threads = 1 if cell.speed is None else cell.speed.threads
+    return WorkerKey(cell.backend, threads, flags_of(cell.backend, cell.dtype))
 
 
 def groups_of(plan: Plan, cells: Iterable[Cell]) -> dict[str, Group]:

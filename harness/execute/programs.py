@@ -6,9 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.registry import BACKENDS
 
@@ -22,17 +22,28 @@ _THREADS: Final = (
 )
 
 
+Flags = tuple[tuple[str, str], ...]
+"""Settings of a library by name, sorted."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class WorkerKey:
-    """What a worker is: one process for each backend and number of threads."""
+    """What a worker is: one process for each backend, number of threads, and settings of the library."""
 
     backend: str
     threads: int
+    flags: Flags = ()
 
     @property
     def name(self) -> str:
         """What messages, logs and the journal call it."""
-        return f"{self.backend}-{self.threads}t"
+        settings = ",".join(f"{name}={value}" for name, value in self.flags)
+        return f"{self.backend}-{self.threads}t" + (f"-{settings}" if settings else "")
+
+
+def flags_of(backend: str, dtype: str) -> Flags:
+    """Return the settings that make a dtype's mode on a backend."""
+    return tuple(sorted(BACKENDS[backend].flags.get(dtype, {}).items()))
 
 
 def backend_environment(backend: str, threads: int) -> Mapping[str, str]:
@@ -47,7 +58,6 @@ class Programs:
     worker: Sequence[str] = (sys.executable, "-m", "harness.worker")
     referee: Sequence[str] = (sys.executable, "-m", "harness.referee")
     environment: Callable[[str, int], Mapping[str, str]] = backend_environment
-    flags: Mapping[str, Any] = field(default_factory=dict)
     plugins: Sequence[str] = ()
 
     def worker_command(self, key: WorkerKey, memory_bytes: int) -> list[str]:
@@ -56,7 +66,7 @@ class Programs:
             *self.worker,
             *("--backend", key.backend),
             *("--threads", str(key.threads)),
-            *("--flags", json.dumps(dict(self.flags), sort_keys=True)),
+            *("--flags", json.dumps(dict(key.flags))),
             *("--memory", str(memory_bytes)),
             *self._plugins(),
         ]

@@ -12,7 +12,7 @@ from typing import Any, Final
 from harness.execute.accuracy import KEPT_SHARE, kernel_request
 from harness.execute.child import MalformedReplyError
 from harness.execute.problems import Group, worker_key
-from harness.execute.programs import WorkerKey
+from harness.execute.programs import WorkerKey, flags_of
 from harness.execute.session import Session, needed, shortened
 from harness.execute.station import Failure, Station, Task
 from harness.model import Cell
@@ -92,15 +92,22 @@ class TimingPhase:
     # ---- the machine -----------------------------------------------------------------------------------
 
     def _measure_machine(self, worker: Station, key: WorkerKey, cells: Sequence[Cell]) -> None:
-        """Measure the peaks that results are compared with, of dtypes and compute dtypes, once a run."""
-        known = {(r["backend"], r["threads"], r["dtype"]) for r in self._session.journal.find("peak")}
+        """Measure the peaks that results are compared with, of dtypes and compute dtypes, once a run.
+
+        A dtype is measured by a worker that has its settings: float32 in one of TF32 would be TF32. The
+        bandwidth is measured once for each device.
+        """
+        journal = self._session.journal
+        known = {(r["backend"], r["threads"], r["dtype"]) for r in journal.find("peak")}
         computed = (self._accuracy[cell.id].get("compute_dtype") for cell in cells)
         for dtype in dict.fromkeys([*(cell.dtype for cell in cells), *filter(None, computed)]):
-            if (key.backend, key.threads, dtype) not in known:
+            here = flags_of(key.backend, dtype) == key.flags
+            if here and (key.backend, key.threads, dtype) not in known:
                 about = {"kind": "peak", "backend": key.backend, "threads": key.threads, "dtype": dtype}
                 self._ask(worker, {"do": "peak", "dtype": dtype}, about, ("gflops", "n"))
-        if not list(self._session.journal.find("bandwidth")):
-            about = {"kind": "bandwidth", "backend": key.backend, "threads": key.threads}
+        device = str(self._session.facts.get(key.name, {}).get("device", "cpu"))
+        if all(r.get("device", "cpu") != device for r in journal.find("bandwidth")):
+            about = {"kind": "bandwidth", "backend": key.backend, "threads": key.threads, "device": device}
             self._ask(worker, {"do": "bandwidth"}, about, ("gbps", "array_bytes"))
 
     def _ask(

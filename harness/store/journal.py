@@ -26,7 +26,7 @@ _IDENTITY: Final[Mapping[str, tuple[str, ...]]] = {
     "timing": ("cell",),
     "reference": ("problem",),
     "peak": ("backend", "threads", "dtype"),
-    "bandwidth": (),
+    "bandwidth": ("backend",),
     "environment": ("child",),
 }
 """What makes two records of a kind the same record."""

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import repeat
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 Thunk = Callable[[], Any]
+
+
+class MeasureError(Exception):
+    """A time that could not be measured, by no fault of what was timed."""
+
+
+class Pace(Protocol):
+    """How fast the device runs: processors slow down when they are hot, idle, or short of power."""
+
+    def steady(self) -> bool:
+        """Return whether the device is near its normal clock; what is timed while it is not is discarded."""
+
+    def state(self) -> Mapping[str, float | str]:
+        """Return clock, power and temperature now, by name and unit, for the record."""
+
+    @property
+    def about(self) -> Mapping[str, float | str]:
+        """What does not change: where the readings come from, what they are compared with."""
 
 
 class Timer(Protocol):
@@ -19,11 +37,36 @@ class Timer(Protocol):
     def name(self) -> str:
         """What the column `timer` calls it."""
 
+    @property
+    def warm_s(self) -> float:
+        """How long cells run, through `measure` itself, before the first measurement."""
+
+    @property
+    def pace(self) -> Pace:
+        """The device's."""
+
     def measure(self, thunk: Thunk, calls: int) -> float:
         """Return the seconds that `calls` successive calls took."""
 
     def now(self) -> float:
         """Return seconds of a monotonic clock, for budgets."""
+
+
+class UnwatchedPace:
+    """Of a device whose clock nobody reads: a CPU's is watched by the control loop."""
+
+    about: Mapping[str, float | str] = {}
+
+    def steady(self) -> bool:
+        """Return True."""
+        return True
+
+    def state(self) -> Mapping[str, float | str]:
+        """Return nothing."""
+        return {}
+
+
+UNWATCHED: Final = UnwatchedPace()
 
 
 class WallTimer:
@@ -35,13 +78,21 @@ class WallTimer:
         A monotonic counter of nanoseconds.
     synchronize
         Waits until all work started is done; called before each reading of the counter.
+    warm_s, pace
+        See `Timer`.
     """
 
     name = "wall"
 
     def __init__(
-        self, counter: Callable[[], int] = time.perf_counter_ns, synchronize: Callable[[], None] | None = None
+        self,
+        counter: Callable[[], int] = time.perf_counter_ns,
+        synchronize: Callable[[], None] | None = None,
+        warm_s: float = 0.0,
+        pace: Pace = UNWATCHED,
     ) -> None:
+        self.warm_s = warm_s
+        self.pace = pace
         self._counter = counter
         self._synchronize = synchronize or _nothing_to_wait_for
 

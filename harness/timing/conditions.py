@@ -1,9 +1,9 @@
-"""What else the machine did while we measured: load, context switches, steal."""
+"""What else the machine did while we measured: load, context switches, steal; a device's clock and power."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ class Conditions:
     steal_s: float | None
     control_s: float
     """Fastest of four fixed loops: what the processor's pace is."""
+    device: Mapping[str, float | str]
+    """Clock, power and temperature of a device that tells them."""
 
 
 def conditions(timer: Timer) -> Conditions:
@@ -29,16 +31,24 @@ def conditions(timer: Timer) -> Conditions:
         load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         involuntary_switches=_involuntary_switches(),
         steal_s=_steal(),
-        control_s=min(timer.measure(control_loop, 1) for _ in range(_CONTROL_RUNS)),
+        control_s=min(_control_s(timer) for _ in range(_CONTROL_RUNS)),
+        device=timer.pace.state(),
     )
 
 
-def between(before: Conditions, after: Conditions) -> dict[str, float]:
+def _control_s(timer: Timer) -> float:
+    """Return the seconds of the control loop on the host, whatever device the timer measures."""
+    start = timer.now()
+    control_loop()
+    return timer.now() - start
+
+
+def between(before: Conditions, after: Conditions) -> dict[str, float | str]:
     """Return what happened between two moments, by name; what the system does not tell is left out."""
     return dict(_between(before, after))
 
 
-def _between(before: Conditions, after: Conditions) -> Iterator[tuple[str, float]]:
+def _between(before: Conditions, after: Conditions) -> Iterator[tuple[str, float | str]]:
     yield "control_before_s", before.control_s
     yield "control_after_s", after.control_s
     if after.load_1min is not None:
@@ -47,6 +57,8 @@ def _between(before: Conditions, after: Conditions) -> Iterator[tuple[str, float
         yield "involuntary_switches", after.involuntary_switches - before.involuntary_switches
     if before.steal_s is not None and after.steal_s is not None:
         yield "steal_s", after.steal_s - before.steal_s
+    for when, device in (("before", before.device), ("after", after.device)):
+        yield from ((f"{name}_{when}", value) for name, value in device.items())
 
 
 def _involuntary_switches() -> int | None:

@@ -55,7 +55,7 @@ def peak_gemm(
     multiply
         The matrix product of one library and dtype.
     matrix
-        n → an n × n native array of random numbers.
+        n, a multiple of `SMALLEST` → an n × n native array of random numbers.
     """
     best = GemmPeak(0.0, 0)
     n, start = SMALLEST, timer.now()

@@ -7,13 +7,14 @@ random order, so that drift of the machine hits all alike.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final, Literal
 
 from harness.timing.calibrate import calibrate
-from harness.timing.clock import Thunk, Timer, collector_off, empty
+from harness.timing.clock import MeasureError, Thunk, Timer, collector_off, empty
 from harness.timing.conditions import Conditions, between, conditions
 from harness.timing.statistics import Interval, median_interval, noise
 
@@ -58,7 +59,9 @@ class Timing:
     stopped: Stopped
     overhead_fraction: float
     """What an empty thunk takes in the same loop, against the median; it is not subtracted."""
-    conditions: dict[str, float]
+    conditions: dict[str, float | str]
+    discarded: int = 0
+    """Slots thrown away, for the device was not at its pace."""
 
     @property
     def median_s(self) -> float:
@@ -98,6 +101,7 @@ class _Sampling:
     overhead_s: float
     before: Conditions
     samples: list[float] = field(default_factory=list)
+    discarded: int = 0
     spent_s: float = 0.0
     width_at: tuple[int, float] | None = None
     """Number of samples and relative width at the last doubling."""
@@ -137,6 +141,7 @@ def time_batch(
     """
     rules = rules or Rules()
     with collector_off():
+        _warm_up(cells, timer)
         active: list[_Sampling] = []
         for cell in cells:
             try:
@@ -160,6 +165,17 @@ def time_batch(
                     yield _finish(sampling, stopped, timer)
 
 
+def _warm_up(cells: Sequence[TimedCell], timer: Timer) -> None:
+    """Run the cells in turn as they will be measured; what one of them raises it will raise again."""
+    start = timer.now()
+    while cells and timer.now() - start < timer.warm_s:
+        for cell in cells:
+            with suppress(Exception):
+                timer.measure(cell.thunk, 1)
+            if timer.now() - start >= timer.warm_s:
+                break
+
+
 def _begin(cell: TimedCell, timer: Timer, rules: Rules) -> _Sampling:
     before = conditions(timer)
     found = calibrate(timer, cell.thunk, rules.sub_block_s, rules.long_call_s)
@@ -180,9 +196,14 @@ def _begin(cell: TimedCell, timer: Timer, rules: Rules) -> _Sampling:
 def _take_slot(sampling: _Sampling, timer: Timer, rules: Rules) -> Stopped | None:
     """Take one slot and return why it was the last, or None."""
     start = timer.now()
-    sampling.samples.append(measure_slot(timer, sampling.cell.thunk, sampling.calls, sampling.sub_blocks))
+    sample = measure_slot(timer, sampling.cell.thunk, sampling.calls, sampling.sub_blocks)
     sampling.spent_s += timer.now() - start
+    if timer.pace.steady():
+        sampling.samples.append(sample)
+    else:
+        sampling.discarded += 1
     n = len(sampling.samples)
+    taken = n + sampling.discarded
     if n >= sampling.least:
         width = _relative_width(sampling.samples)
         if width is not None:
@@ -194,15 +215,23 @@ def _take_slot(sampling: _Sampling, timer: Timer, rules: Rules) -> Stopped | Non
                 if width > PLATEAU * sampling.width_at[1]:
                     return "plateau"
                 sampling.width_at = n, width
-    if sampling.spent_s * (n + 1) / n > sampling.cell.budget_s:
-        return "budget"
-    return None
+    if sampling.spent_s * (taken + 1) / taken <= sampling.cell.budget_s:
+        return None
+    if not n:
+        raise MeasureError(
+            f"the device was below its pace in each of {taken} slots: " + _in_words(timer.pace.state())
+        )
+    return "budget"
 
 
 def _relative_width(samples: Sequence[float]) -> float | None:
     interval = median_interval(samples)
     middle = median(samples)
     return None if interval is None or middle <= 0 else interval.width / middle
+
+
+def _in_words(state: Mapping[str, float | str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in state.items())
 
 
 def _finish(sampling: _Sampling, stopped: Stopped, timer: Timer) -> Timing:
@@ -215,5 +244,6 @@ def _finish(sampling: _Sampling, stopped: Stopped, timer: Timer) -> Timing:
         sub_blocks=sampling.sub_blocks,
         stopped=stopped,
         overhead_fraction=sampling.overhead_s / middle if middle > 0 else 1.0,
-        conditions=between(sampling.before, conditions(timer)),
+        conditions={**timer.pace.about, **between(sampling.before, conditions(timer))},
+        discarded=sampling.discarded,
     )

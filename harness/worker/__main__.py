@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 from harness import catalogue
@@ -16,8 +17,9 @@ from harness.channel import Channel
 from harness.errors import UserError
 from harness.protocol import PROTOCOL_VERSION
 from harness.registry import BACKENDS, Backend
+from harness.worker.batch import answers
 from harness.worker.kernel import described
-from harness.worker.service import Service
+from harness.worker.service import Message, Service
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,7 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(3)
     if options.memory is not None:
         limit_memory(options.memory)
-    service = Service(backend, channel.reply)
+    service = Service(backend, _told_of_ruin(backend, channel.reply))
     channel.reply({**hello, "status": "ok", "facts": facts})
     while True:
         service.serve(channel.next_request())
@@ -61,6 +63,16 @@ def _import_numpy() -> None:
             import numpy  # noqa: F401
         except ImportWarning as warning:
             raise UserError(" ".join(str(warning).split())) from None
+
+
+def _told_of_ruin(backend: Backend, reply: Callable[[Message], None]) -> Callable[[Message], None]:
+    """Return `reply` that asks for a fresh worker after a kernel that took the device down with it."""
+
+    def told(message: Message) -> None:
+        ruined = message.get("status") == "raised" and not answers(backend)
+        reply({**message, "replace": True} if ruined else message)
+
+    return told
 
 
 def _started(name: str, threads: int, flags: dict[str, str]) -> Backend:
@@ -84,7 +96,9 @@ def _started(name: str, threads: int, flags: dict[str, str]) -> Backend:
 def limit_memory(nbytes: int) -> None:
     """Let this process hold `nbytes` more private memory than it does; beyond, allocations fail.
 
-    Private memory is Linux's RLIMIT_DATA, anonymous mappings included; elsewhere nothing is limited.
+    Private memory is Linux's RLIMIT_DATA, anonymous mappings included; elsewhere nothing is limited. What
+    CUDA reserves of the address space is not writable and not counted (mm/mmap.c, is_data_mapping); its
+    context, which is, was made when the backend was started, and is held already.
     """
     if not sys.platform.startswith("linux"):
         return

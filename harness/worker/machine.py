@@ -6,8 +6,8 @@ from typing import Any
 
 from harness.formats import DTYPES, FORMATS, encode, round_array
 from harness.registry import Backend, Lack
-from harness.timing.clock import WallTimer
-from harness.timing.peaks import array_bytes_beyond_cache, copy_bandwidth, peak_gemm
+from harness.timing.cuda import FLUSHED_BYTES
+from harness.timing.peaks import SMALLEST, array_bytes_beyond_cache, copy_bandwidth, peak_gemm
 from harness.worker.kernel import Kernels
 
 
@@ -22,15 +22,14 @@ def peak(kernels: Kernels, name: str) -> dict[str, Any]:
     if isinstance(lack, Lack):
         return {"status": lack.word, "error": lack.reason}
     storage = DTYPES[name].storage
-    generator = np.random.default_rng(0)
+    numbers = np.random.default_rng(0).uniform(-1, 1, (SMALLEST, SMALLEST))
+    block = encode(storage, round_array(storage, numbers))
 
     def matrix(n: int) -> Any:
-        return backend.from_bits(
-            encode(storage, round_array(storage, generator.uniform(-1, 1, (n, n)))), storage
-        )
+        return backend.from_bits(np.tile(block, (n // SMALLEST, n // SMALLEST)), storage)
 
     multiply = kernels.namespace(DTYPES[name], checked=False).matmul
-    found = peak_gemm(multiply, matrix, WallTimer(synchronize=backend.synchronize))
+    found = peak_gemm(multiply, matrix, backend.timers()[0])
     return {"status": "ok", "gflops": found.flops_per_s / 1e9, "n": found.n}
 
 
@@ -38,10 +37,11 @@ def bandwidth(backend: Backend) -> dict[str, Any]:
     """Return the highest GB/s of a copy between arrays that no cache holds."""
     import numpy as np
 
-    nbytes = array_bytes_beyond_cache()
+    timer = backend.timers()[0]
+    nbytes = array_bytes_beyond_cache() if timer.name == "wall" else FLUSHED_BYTES
     storage = FORMATS["float64"]
     block = encode(storage, np.random.default_rng(0).uniform(-1, 1, 1 << 16))
     codes = np.resize(block, nbytes // block.itemsize)
     source, destination = (backend.from_bits(codes, storage) for _ in range(2))
-    found = copy_bandwidth(destination, source, nbytes, WallTimer(synchronize=backend.synchronize))
+    found = copy_bandwidth(destination, source, nbytes, timer)
     return {"status": "ok", "gbps": found.bytes_per_s / 1e9, "array_bytes": found.array_bytes}
