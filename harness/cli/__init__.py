@@ -129,8 +129,10 @@ def _open_closed_streams() -> None:
 
 def _tell(text: str) -> None:
     """Print to standard error; where nobody can read it, the exit code still stands."""
+    from harness.report.view.visible import visible
+
     with _unread(sys.stderr):
-        click.echo(text, err=True)
+        click.echo(visible(text), err=True)
 
 
 @contextlib.contextmanager

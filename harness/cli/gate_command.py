@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from harness.cli.options import baseline, output_format
-from harness.cli.output import bounded, say
+from harness.cli.output import bounded, say, told
 
 if TYPE_CHECKING:
     from harness.gate import GateReport
@@ -26,7 +26,7 @@ _SENTENCES: Final = {
 @click.argument("run", required=False, default="reports/latest", metavar="[RUN]")
 @baseline(required_default="reports/baseline")
 @click.option("--accept", is_flag=True, help="Make this run the accepted results of what it covers.")
-@output_format("text", "json")
+@output_format("text", "json", "markdown", "github")
 def command(run: str, baseline: str, accept: bool, format_: str) -> int:
     """Compare RUN (default: reports/latest) with accepted results; nothing is measured.
 
@@ -40,11 +40,22 @@ def command(run: str, baseline: str, accept: bool, format_: str) -> int:
     notes = api.accept(run, baseline) if accept else []
     code = 0 if accept else int(report.exit_code)
     if format_ == "json":
-        told = report.as_json()
-        del told["schema_version"]
-        say(as_json(**told | {"exit_code": code, "accepted": notes}))
+        found = report.as_json()
+        del found["schema_version"]
+        say(as_json(**found | {"exit_code": code, "accepted": notes}))
         return code
-    say("\n".join([*gate_lines(report), *(f"{baseline}: {note}" for note in notes)]))
+    accepted = [f"{baseline}: {note}" for note in notes]
+    if format_ == "markdown":
+        from harness.report.markdown import text_of_gate
+
+        say("\n".join([text_of_gate(report), *(f"- {note}" for note in accepted)]))
+        return code
+    say("\n".join([*gate_lines(report), *accepted]))
+    if format_ == "github":
+        from harness.cli.output import say_commands
+        from harness.report.github import commands
+
+        say_commands(commands(api.load(run), report))
     return code
 
 
@@ -53,19 +64,22 @@ def gate_lines(report: GateReport, *, told_before: Collection[str] = ()) -> Iter
 
     Entries of the kinds in `told_before` are counted only.
     """
+    from harness.gate import KINDS
+
     counts = report.counts
-    told = [f"{counts['compared']} results compared, {counts['unchanged']} unchanged"]
-    kinds = ("regressed", "failed", "vanished", "inconclusive", "changed", "improved", "new", "skipped")
-    told += [f"{counts[kind]} {kind}" for kind in kinds if counts.get(kind)]
+    numbers = [f"{counts['compared']} results compared, {counts['unchanged']} unchanged"]
+    numbers += [
+        f"{counts[kind]} {kind.replace('_', ' ')}" for kind in (*KINDS, "skipped") if counts.get(kind)
+    ]
     if counts["warnings"]:
-        told.append(f"{counts['warnings']} of them only warn")
-    yield f"gate {_SENTENCES[int(report.exit_code)]}: {', '.join(told)}"
+        numbers.append(f"{counts['warnings']} of them only warn")
+    yield f"gate {_SENTENCES[int(report.exit_code)]}: {', '.join(numbers)}"
     entries = []
     for entry in report.entries:
         if entry.kind in told_before:
             continue
         kind = f"{entry.kind} (warn)" if entry.warns else entry.kind
-        entries.append(f"  {kind:<16}  {entry.cell} [{entry.output}]: {entry.message}")
+        entries.append(f"  {kind:<16}  {told(entry.cell)} [{told(entry.output)}]: {told(entry.message)}")
     yield from bounded(entries, MOST_ENTRIES, "entries: harness gate --format json")
     for note in report.notes:
-        yield f"  note: {note}"
+        yield f"  note: {told(note)}"

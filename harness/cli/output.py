@@ -34,6 +34,12 @@ def say(text: str) -> None:
         discard(sys.stdout)
 
 
+def say_commands(commands: Iterable[str]) -> None:
+    """Print workflow commands of GitHub Actions, each a line of its own."""
+    for command in commands:
+        say(command)
+
+
 def told(text: object) -> str:
     """Return what others wrote on one line of bounded length: an error cannot pass for lines of ours."""
     from harness.report.view.visible import one_line

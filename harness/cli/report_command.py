@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final
+
 import click
 
-from harness.cli.output import as_json
+if TYPE_CHECKING:
+    from harness.store import Run
+
+_STANDARD_OUTPUT: Final = ("-", "/dev/stdout")
 
 
 def _known(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -12,10 +17,9 @@ def _known(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     from harness.errors import did_you_mean
     from harness.report import formats
 
-    allowed = [*formats(), "json"]
     for name in value:
-        if name not in allowed:
-            hint = did_you_mean(name, allowed)
+        if name not in formats():
+            hint = did_you_mean(name, formats())
             raise click.BadParameter(f"{name!r} is no report format; {hint}", ctx, param)
     return value
 
@@ -28,29 +32,45 @@ def _known(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     multiple=True,
     callback=_known,
     metavar="NAME",
-    help="html, markdown, csv …: written; json: printed. Repeatable.  [default: all that are written]",
+    help="csv html junit markdown parquet pytest-benchmark: written; json github: printed. Repeatable.  "
+    "[default: what a run writes]",
 )
-@click.option("--out", metavar="FILE", help="Write one format here.  [default: in the run's folder]")
+@click.option(
+    "--out",
+    metavar="FILE",
+    help="Write one format here; - is standard output.  [default: in the run's folder]",
+)
 def command(run: str, formats: tuple[str, ...], out: str | None) -> None:
     """Write the reports of RUN (default: reports/latest) again."""
     from pathlib import Path
 
     from harness import api
     from harness.errors import UsageError
+    from harness.report import IN_THE_FOLDER, find_report, write_report
     from harness.report import formats as known
-    from harness.report import write_report
-    from harness.store import replace_text
 
-    opened = api.load(run)
-    wanted = formats or known()
+    wanted = tuple(dict.fromkeys(formats)) or IN_THE_FOLDER
     if out is not None and len(wanted) != 1:
         raise UsageError("--out takes one format", f"name one of {', '.join(known())} with --format")
+    opened = api.load(run)
     for name in wanted:
-        if name == "json":
-            text = as_json(cells=opened.rows, facts=opened.fact_rows, finished=opened.finished)
-            if out is None:
-                click.echo(text)
-            else:
-                replace_text(Path(out), text + "\n")
+        if out in _STANDARD_OUTPUT or (out is None and find_report(name).printed):
+            _print(opened, name, verdict=name == "github" and out is None)
         else:
             click.echo(write_report(opened, name, None if out is None else Path(out)))
+
+
+def _print(run: Run, name: str, *, verdict: bool) -> None:
+    """Print a report byte for byte, after the run's verdict if that is asked for."""
+    import tempfile
+    from pathlib import Path
+
+    from harness.cli.output import say
+    from harness.cli.summary import verdict_lines
+    from harness.report import find_report, write_report
+
+    if verdict:
+        say("\n".join(verdict_lines(run)))
+    with tempfile.TemporaryDirectory(prefix="harness-report-") as scratch:
+        path = write_report(run, name, Path(scratch) / find_report(name).file)
+        click.echo(path.read_bytes(), nl=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.cli.gate_command import gate_lines
-from harness.cli.output import as_json, bounded
+from harness.cli.output import as_json, bounded, told
 
 if TYPE_CHECKING:
     from harness.api import Measured
@@ -26,7 +26,7 @@ def lines(measured: Measured) -> Iterator[str]:
     yield from verdict_lines(run)
     yield from _frontiers(run)
     for group in skip_groups(run.rows)[:MOST_ROWS]:
-        yield f"skipped {group.cells}: {group.what}"
+        yield f"skipped {group.cells}: {told(group.what)}"
     references = executed.references
     if references:
         again = references.get("recomputed", 0)
@@ -53,22 +53,23 @@ def verdict_lines(run: Run) -> Iterator[str]:
     summary = summarise(run.rows, run.fact_rows, finished=run.finished)
     yield summary.sentence
     for row in summary.fixed:
-        yield f"  fixed upstream  {row['cell']}: {row['reason']}"
+        yield f"  fixed upstream  {told(row['cell'])}: {told(row['reason'])}"
     several = {cell.id for cell in run.plan.cells if len(cell.outputs) > 1}
     alike: dict[tuple[str, str], list[Story]] = {}
     for story in summary.worst:
         alike.setdefault((_word(story.worst), story.worst["reason"]), []).append(story)
-    told = []
+    found = []
     for (word, reason), stories in alike.items():
         row = stories[0].worst
         name = f"{row['cell']} [{row['output']}]" if row["cell"] in several else str(row["cell"])
         others = sum(1 + len(story.others) for story in stories) - 1
         where = f": {stories[0].others_where}" if len(stories) == 1 else ""
-        told.append(f"  {word:<12}  {name}: {reason}" + (f" (and {others} more{where})" if others else ""))
+        more = f" (and {others} more{told(where)})" if others else ""
+        found.append(f"  {word:<12}  {told(name)}: {told(reason)}{more}")
     for fact in summary.facts:
         name = "/".join(str(fact[k]) for k in ("case", "formulation", "backend", "dtype"))
-        told.append(f"  {_word(fact):<12}  {name}: {fact['reason']}")
-    yield from bounded(told, MOST_ROWS, "in the report")
+        found.append(f"  {_word(fact):<12}  {told(name)}: {told(fact['reason'])}")
+    yield from bounded(found, MOST_ROWS, "in the report")
 
 
 def _word(item: Mapping[str, Any]) -> str:
@@ -81,7 +82,7 @@ def _frontiers(run: Run) -> Iterator[str]:
     from harness.report.view.header import cases_of
     from harness.report.view.text import MISSING
 
-    told = []
+    found = []
     for table in frontier_tables(run.fact_rows, cases_of(run)):
         alike: dict[tuple[str, str], list[str]] = {}
         for line in table.lines:
@@ -92,10 +93,11 @@ def _frontiers(run: Run) -> Iterator[str]:
             if breaking:
                 alike.setdefault((line.formulation, breaking), []).append(line.backend)
         for (formulation, breaking), backends in alike.items():
-            told.append(f"  {table.case} {formulation} ({', '.join(backends)}), {table.axis}: {breaking}")
-    if told:
+            where = f"{table.case} {formulation} ({', '.join(backends)}), {table.axis}"
+            found.append(f"  {told(where)}: {breaking}")
+    if found:
         yield "first bad values:"
-        yield from bounded(told, MOST_FRONTIERS, "in the report")
+        yield from bounded(found, MOST_FRONTIERS, "in the report")
 
 
 def as_plain(measured: Measured) -> str:
