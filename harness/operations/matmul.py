@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.formats import DTYPES
 from harness.model import Written
-from harness.registry import Cost, ExactProblem, Operation, Thunk, formulation, register_operation
+from harness.operations.matmul_gradients import GRADIENT, INPUTS, gradient_product
+from harness.registry import Cost, ExactProblem, Operation, Thunk, formulation, gradient, register_operation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,6 +67,7 @@ OPERATION = register_operation(
         ),
         bound=_bound,
         cost=cost,
+        gradient=GRADIENT,
     )
 )
 
@@ -105,5 +107,52 @@ def float32_accumulate(xp: Any, a: Any, b: Any) -> Thunk:
 
     def thunk() -> Any:
         return wide.astype(wide.matmul(xp.astype(a, "float32"), xp.astype(b, "float32")), narrow)
+
+    return thunk
+
+
+@gradient(
+    "matmul",
+    "blocked",
+    title=f"G·Bᵀ and Aᵀ·G in tiles of {TILE} inner indices, added up in the dtype; and the product",
+    needs=("elementwise", "matmul", "sum"),
+    compute={name: name for name in DTYPES},
+)
+def blocked_gradient(
+    xp: Any, a: Any, b: Any, cotangent: Any, with_respect_to: tuple[str, ...] = INPUTS
+) -> Thunk:
+    """Compute the product too, which the cost counts, for automatic differentiation does."""
+    value = blocked(xp, a, b)
+    gradients = [gradient_product(xp, name, a, b, cotangent, blocked) for name in with_respect_to]
+
+    def thunk() -> Any:
+        value()
+        return tuple(product() for product in gradients)
+
+    return thunk
+
+
+@gradient(
+    "matmul",
+    "float32_accumulate",
+    title="G·Bᵀ and Aᵀ·G widened to float32, rounded once; and the product",
+    needs=(),
+    compute={name: "float32" for name, dtype in DTYPES.items() if dtype.storage.precision < 24},
+)
+def float32_accumulate_gradient(
+    xp: Any, a: Any, b: Any, cotangent: Any, with_respect_to: tuple[str, ...] = INPUTS
+) -> Thunk:
+    """Compute the product too, which the cost counts, for automatic differentiation does."""
+    wide = xp.cast_namespace("float32")
+    narrow = xp.dtype.name
+
+    def multiply(xp: Any, left: Any, right: Any) -> Thunk:
+        return lambda: xp.matmul(left, right)
+
+    def thunk() -> Any:
+        a32, b32, g32 = (xp.astype(value, "float32") for value in (a, b, cotangent))
+        wide.astype(wide.matmul(a32, b32), narrow)
+        found = (gradient_product(wide, name, a32, b32, g32, multiply)() for name in with_respect_to)
+        return tuple(wide.astype(gradient, narrow) for gradient in found)
 
     return thunk
