@@ -16,73 +16,30 @@ from hypothesis import strategies as st
 from harness.errors import InputError
 from harness.formats import FORMATS, NumberFormat, round_array
 from harness.reference import attention_weights
-from harness.reference.elements import FINITE, NAN, POS_INF, ZERO, ReferenceArray
+from harness.reference.attention_weights import Heads, Weights
+from harness.reference.elements import FINITE, NAN, POS_INF, ZERO
 from harness.reference.exact_attention import Attention, exact_attention
+from harness.reference.pair_arrays import Pairs
+from tests.attention_by_definition import (
+    BITS,
+    SCALES,
+    assert_encloses,
+    exact_scale,
+    kept,
+    normal,
+    quantities_by_definition,
+    sees,
+    shares_by_mpmath,
+)
 
 INF = math.inf
 FLOAT64 = FORMATS["float64"]
-BITS = 3000
-"""Of mpmath, whose exponents have no limit: 2000 bits are left where scores of 1e24 cancel."""
 
 
 def attention(q: Any, k: Any, v: Any, fmt: NumberFormat = FLOAT64, **options: Any) -> Attention:
     given_options = {"scale": None, "causal": False, "keep": None} | options
     q, k, v = (np.asarray(a, np.float64) for a in (q, k, v))
     return exact_attention(q, k, v, fmt=fmt, **given_options)
-
-
-def sees(shape: tuple[int, int], causal: bool, keep: np.ndarray | None) -> np.ndarray:
-    m, n = shape
-    visible = np.ones((m, n), bool) if keep is None else np.broadcast_to(keep != 0, (m, n)).copy()
-    for i, j in itertools.product(range(m), range(n)):
-        visible[i, j] &= not causal or j <= i
-    return visible
-
-
-def exact_scale(scale: Fraction | None, d: int) -> mpmath.mpf:
-    if scale is None:
-        return 1 / mpmath.sqrt(d)
-    return mpmath.mpf(scale.numerator) / scale.denominator
-
-
-def shares_by_mpmath(
-    q: np.ndarray, k: np.ndarray, visible: np.ndarray, scale: Fraction | None
-) -> tuple[list[list[mpmath.mpf]], list[list[mpmath.mpf]]]:
-    """Return p and the scores by their definitions, without a shift; call at the precision wanted."""
-    factor = exact_scale(scale, q.shape[1])
-    exact_q, exact_k = ([[mpmath.mpf(x) for x in row] for row in a.tolist()] for a in (q, k))
-    scores = [[factor * mpmath.fdot(a, b) for b in exact_k] for a in exact_q]
-    shares = []
-    for row, seen in zip(scores, visible, strict=True):
-        exps = [mpmath.exp(s) if see else mpmath.mpf(0) for s, see in zip(row, seen, strict=True)]
-        total = mpmath.fsum(exps)
-        shares.append([e / total if total else e for e in exps])
-    return shares, scores
-
-
-def assert_encloses(
-    found: ReferenceArray, exact: list[list[mpmath.mpf]], scale: list[list[mpmath.mpf]], fmt: NumberFormat
-) -> None:
-    """Each exact value lies within the radius, and the radius within 2⁻¹⁰ ulp or 2⁻¹⁰·u·scale."""
-    assert found.shape == (len(exact), len(exact[0]))
-    with mpmath.workprec(BITS):
-        two = mpmath.mpf(2)
-        for index in np.ndindex(*found.shape):
-            wanted, natural = exact[index[0]][index[1]], scale[index[0]][index[1]]
-            if found.kind[index] == ZERO:
-                assert wanted == 0
-                continue
-            assert found.kind[index] == FINITE
-            value = (mpmath.mpf(float(found.hi[index])) + float(found.lo[index])) * two ** int(
-                found.exponent[index]
-            )
-            radius = two ** mpmath.mpf(float(found.radius_log2[index]))
-            left = natural * two ** (1000 - BITS)  # what mpmath itself may have lost
-            assert abs(value - wanted) <= radius + left, (index, value, wanted)
-            magnitude = abs(wanted) + radius
-            place = max(int(mpmath.floor(mpmath.log(magnitude, 2))), fmt.exponent_min)
-            ulp = two ** (place - fmt.precision + 1)
-            assert radius <= max(ulp, natural * two**-fmt.precision) / 1024 * (1 + 1e-9), index
 
 
 def check(
@@ -112,60 +69,6 @@ def check(
         assert (upper >= value).all(), name
         np.testing.assert_allclose(upper, value, rtol=1e-6, atol=1e-300, err_msg=name)
     return found
-
-
-def quantities_by_definition(
-    q: np.ndarray,
-    k: np.ndarray,
-    columns: list[list[mpmath.mpf]],
-    p: list[list[mpmath.mpf]],
-    s: list[list[mpmath.mpf]],
-    visible: np.ndarray,
-    factor: mpmath.mpf,
-) -> dict[str, np.ndarray]:
-    rows: dict[str, list[Any]] = {
-        name: [] for name in ("terms", "mean_gap", "log_sum", "score_error", "weighted_score_error")
-    }
-    elements: dict[str, list[Any]] = {
-        name: [] for name in ("magnitude", "magnitude_score", "magnitude_gap", "magnitude_plain")
-    }
-    for i in range(len(q)):
-        seen = [j for j in range(len(k)) if visible[i, j]]
-        terms = [
-            [abs(factor * a * b) for a, b in zip(q[i].tolist(), k[j].tolist(), strict=True)] for j in seen
-        ]
-        sigma = [mpmath.fsum(t) for t in terms]
-        gap = [max(s[i][j] for j in seen) - s[i][j] for j in seen]
-        own = [p[i][j] for j in seen]
-        mean_sigma, mean_gap = mpmath.fdot(own, sigma), mpmath.fdot(own, gap)
-        rows["terms"].append(len(seen))
-        rows["mean_gap"].append(mean_gap)
-        rows["log_sum"].append(mpmath.log(mpmath.fsum(mpmath.exp(-g) for g in gap)) if seen else 0)
-        rows["score_error"].append(max(sigma, default=0))
-        rows["weighted_score_error"].append(mean_sigma)
-        sizes = [[abs(column[j]) for j in seen] for column in columns]
-        elements["magnitude"].append([mpmath.fdot(own, c) for c in sizes])
-        for name, x, mean in (("magnitude_score", sigma, mean_sigma), ("magnitude_gap", gap, mean_gap)):
-            weight = [w * (a + mean) for w, a in zip(own, x, strict=True)]
-            elements[name].append([mpmath.fdot(weight, c) for c in sizes])
-        elements["magnitude_plain"].append([mpmath.fsum(c) for c in sizes])
-    return {name: np.array(a, np.float64) for name, a in (rows | elements).items()}
-
-
-def normal(seed: int, *shape: int, fmt: str = "float64", spread: float = 1.0) -> np.ndarray:
-    values = np.random.default_rng(seed).standard_normal(shape) * spread
-    return np.asarray(round_array(FORMATS[fmt], values))
-
-
-def kept(seed: int, m: int, n: int) -> np.ndarray:
-    keep = np.random.default_rng(seed).integers(0, 2, (m, n)).astype(np.float64)
-    keep[0] = 0  # a query that sees nothing
-    keep[-1] = 0
-    keep[-1, 0] = 1  # and one that sees a single key
-    return keep
-
-
-SCALES = (None, Fraction(1), Fraction(1, 3), Fraction(-5, 2), Fraction(0))
 
 
 @pytest.mark.parametrize("fmt", ["float64", "float32", "float16", "bfloat16"])
@@ -356,6 +259,49 @@ def test_any_data(seed: int, data: st.DataObject) -> None:
     scale = data.draw(st.sampled_from(SCALES))
     causal = data.draw(st.booleans())
     check(draw(m, d), draw(n, d), draw(n, e), FORMATS[fmt], scale=scale, causal=causal, keep=keep)
+
+
+def off_by_one(heads: Heads, panel: Any) -> np.ndarray:
+    """Of a causal mask: every query sees one key more."""
+    first = range(heads.q.shape[1])[panel[1]].start
+    seen = SEES(heads, panel)
+    return seen | (np.arange(seen.shape[2]) == np.arange(first, first + seen.shape[1])[:, None] + 1)
+
+
+def one_key_dropped(heads: Heads, panel: Any) -> np.ndarray:
+    seen = SEES(heads, panel)
+    seen[:, :, 1] = False
+    return seen
+
+
+def relative_error(heads: Heads, panel: Any) -> Weights:
+    """One in a thousand billion billion, in the weights of one key."""
+    weights = WEIGHTS(heads, panel)
+    weights.lifted.lo[:, :, 0] += weights.lifted.hi[:, :, 0] * 2.0**-62
+    return weights
+
+
+SEES, WEIGHTS = Heads.visible, Heads.weights
+
+WRONG: dict[str, tuple[str, Any]] = {
+    "mask off by one": ("visible", off_by_one),
+    "one key dropped": ("visible", one_key_dropped),
+    "no scale": ("scale_pair", property(lambda heads: Pairs(*(np.full((1, 1, 1), x) for x in (1.0, 0, 0))))),
+    "scale of the keys' number": (
+        "scale_pair",
+        property(lambda heads: Pairs(*(np.full((1, 1, 1), x) for x in (len(heads.k[0]) ** -0.5, 0, 0)))),
+    ),
+    "a relative error of 2⁻⁶²": ("weights", relative_error),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_answers_are_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = normal(1, 4, 3), normal(2, 5, 3), normal(3, 5, 2)
+    check(*data, FLOAT64, causal=True)
+    monkeypatch.setattr(Heads, *WRONG[name])
+    with pytest.raises(AssertionError):
+        check(*data, FLOAT64, causal=True)
 
 
 @pytest.mark.parametrize(

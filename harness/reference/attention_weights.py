@@ -236,6 +236,11 @@ class Heads:
         return found
 
 
+def meets(visible: Booleans, some: Booleans) -> Booleans:
+    """Return where a query sees a key of which something holds: counts, exact in float32 up to 2²⁴."""
+    return np.asarray(visible.astype(np.float32) @ some.astype(np.float32) > 0)
+
+
 def _largest(balls: list[arb]) -> arb:
     """Return one of the largest midpoints; an arb compares only where it is certain."""
     top = balls[0]

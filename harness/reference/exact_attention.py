@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 
 from harness.formats import NumberFormat
 from harness.reference import pair_arrays
-from harness.reference.attention_weights import ROUNDED_UP, Booleans, Heads, Panel, Weights
+from harness.reference.attention_gradient import exact_attention_gradient
+from harness.reference.attention_weights import ROUNDED_UP, Booleans, Heads, Panel, Weights, meets
 from harness.reference.certify import RADIUS_LOG2, certify_elements, exact_balls, holds
 from harness.reference.elements import FINITE, NAN, NEG_INF, POS_INF, ZERO, ReferenceArray
 
-__all__ = ["Attention", "exact_attention"]
+__all__ = ["Attention", "exact_attention", "exact_attention_gradient"]
 
 Floats = NDArray[np.float64]
 
@@ -141,7 +142,7 @@ def _panel(heads: Heads, weights: Weights, panel: Panel, raw: Floats, fmt: Numbe
         inverse = weights.inverse_sums
         result = pair_arrays.multiply(sums, inverse)
         lower = weights.lifted.magnitude_down() @ np.abs(v) * inverse.magnitude_down() * (1 - 1e-6)
-    visible, zero = weights.visible, ~_meets(weights.visible, v != 0)
+    visible, zero = weights.visible, ~meets(weights.visible, v != 0)
     found = pair_arrays.to_reference(result, 0, zero)
     single = np.nonzero(weights.terms[:, :, 0] == 1)
     alone = v[single[0], np.argmax(visible[single], axis=1)]
@@ -162,20 +163,15 @@ def _panel(heads: Heads, weights: Weights, panel: Panel, raw: Floats, fmt: Numbe
     return found
 
 
-def _meets(visible: Booleans, of_values: Booleans) -> Booleans:
-    """Return where a query sees a key of which something holds: counts, exact in float32 up to 2²⁴."""
-    return np.asarray(visible.astype(np.float32) @ of_values.astype(np.float32) > 0)
-
-
 def _special(visible: Booleans, raw: Floats) -> NDArray[np.uint8]:
     """Return the class of each element by the values seen that are not finite, else FINITE."""
     if np.isfinite(raw).all():
         return np.full((*visible.shape[:2], raw.shape[2]), FINITE, np.uint8)
-    up, down = _meets(visible, raw == np.inf), _meets(visible, raw == -np.inf)
+    up, down = meets(visible, raw == np.inf), meets(visible, raw == -np.inf)
     kinds = np.full(up.shape, FINITE, np.uint8)
     kinds[up] = POS_INF
     kinds[down] = NEG_INF
-    kinds[(up & down) | _meets(visible, np.isnan(raw))] = NAN
+    kinds[(up & down) | meets(visible, np.isnan(raw))] = NAN
     return kinds
 
 

@@ -68,6 +68,10 @@ class Pairs:
         """Return the numbers that a NumPy `index` selects."""
         return Pairs(self.hi[index], self.lo[index], self.radius[index])
 
+    def put(self, where: Any, numbers: Pairs) -> None:
+        """Write `numbers` to the places that a NumPy index selects, while a sum is made."""
+        self.hi[where], self.lo[where], self.radius[where] = numbers.hi, numbers.lo, numbers.radius
+
     def along(self, places: NDArray[np.intp], axis: int) -> Pairs:
         """Return what `places` (of the same number of dimensions) select along one axis."""
         return Pairs(*(np.take_along_axis(a, places, axis) for a in (self.hi, self.lo, self.radius)))
@@ -161,7 +165,8 @@ def reciprocal(a: Pairs) -> Pairs:
     With r = fl(1/hi), hi·r = 1 + θ, |θ| ≤ u, and e = 1 − (hi + lo)·r is at most 2u: 1 minus fl(hi·r) is
     exact (Sterbenz), taking off what that product lost and lo·r rounds by 2u·u, u·u and u·u at most. So e
     is known to 4u², 1/(hi + lo) = r·(1 + e + e²/(1 − e)), and r·e rounds by 2u·u of r: (4 + 4 + 2)u² and
-    a little of third order, 2⁻¹⁰² at most. The radius ρ of a gives ρ/(|a|·(|a| − ρ)).
+    a little of third order, 2⁻¹⁰² at most; nothing where hi·r is exactly 1. The radius ρ of a gives
+    ρ/(|a|·(|a| − ρ)).
     """
     first = 1 / a.hi
     product, lost = two_product(a.hi, first)
@@ -170,7 +175,8 @@ def reciprocal(a: Pairs) -> Pairs:
     size = np.abs(a.hi) * (1 - 2.0**-50)
     away = size - a.radius
     relative = np.where(away > 0, a.radius / np.where(away > 0, away, 1.0), np.inf)
-    return Pairs(hi, lo, (relative * np.abs(hi) * _UP + 2.0**-102 * np.abs(hi)) * _UP)
+    rounded = np.where((product == 1) & (lost == 0) & (a.lo == 0), 0.0, 2.0**-102)
+    return Pairs(hi, lo, (relative * _UP + rounded) * np.abs(hi) * _UP)
 
 
 def matmul(a: Pairs, b: Floats, *, radius_log2: int = LAST_PRODUCT_LOG2) -> Pairs:
