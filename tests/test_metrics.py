@@ -118,6 +118,10 @@ def test_an_error_within_the_bound_is_ok_even_for_a_zero() -> None:
     assert scored([2.0**-130], [0.0], bound=2.0**-131)["outcome"] == "underflow"
 
 
+def test_the_mean_of_ulps_whose_sum_overflows() -> None:
+    assert scored([0.0, 0.0], [2.0**-51, 2.0**-51], "float64")["bias_ulp"] == 2.0**1023
+
+
 def test_ulps_of_neighbours() -> None:
     ulp = 2.0**-23
     row = scored([1.0, 1.0, 1.5, 1.0], [1.0, 1 + ulp, 1.5 - 2 * ulp, 1.0], bound=ulp)
@@ -129,6 +133,12 @@ def test_ulps_of_neighbours() -> None:
     assert row["correctly_rounded_fraction"] == 0.5
     assert row["bits"] == 24 - math.log2(4)
     assert row["max_rel_error"] == pytest.approx(2 * ulp / 1.5, rel=1e-12)
+
+
+def test_a_bias_whose_sum_is_beyond_float64_is_told() -> None:
+    # 1e-16 where the exact value is 0: 2.0e307 units of the smallest subnormal each, 1.2e309 together
+    row = scored(np.zeros(60), np.full(60, 1e-16), "float64")
+    assert row["bias_ulp"] == pytest.approx(1e-16 * 2.0**537 * 2.0**537, rel=1e-12)
 
 
 def test_the_ulp_is_that_of_the_exact_value_below_a_power_of_two() -> None:

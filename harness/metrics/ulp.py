@@ -40,7 +40,12 @@ def _bias(j: Judgement) -> float | None:
     if not j.comparable or not j.decided.any():
         return None
     signed = j.signed_ulp[j.decided].tolist()
-    return math.fsum(signed) / len(signed) if all(map(math.isfinite, signed)) else None
+    if not all(map(math.isfinite, signed)):
+        return None
+    try:
+        return math.fsum(signed) / len(signed)
+    except OverflowError:  # in units of the smallest subnormal, where the exact values are 0
+        return math.fsum(ulp / len(signed) for ulp in signed)
 
 
 def _correctly_rounded(j: Judgement) -> float | None:
