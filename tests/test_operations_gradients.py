@@ -1,4 +1,4 @@
-"""Gradients of softmax, log-softmax, log-sum-exp and matmul: stable ones keep to the bounds, others do not."""
+"""Gradients of softmax, log-softmax, log-sum-exp, matmul: stable ones keep to the bounds, others do not."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def assert_right(problem: ExactProblem, name: str, backend: str) -> None:
 
 
 def stable(operation: str, backend: str) -> tuple[str, ...]:
-    """Formulations that keep to the bound; torch's logsumexp, which takes exp(x − y), has a test of its own."""
+    """Formulations that keep to the bound; torch's logsumexp by exp(x − y) has a test of its own."""
     return ("shifted", "online", *(["library"] if operation != "logsumexp" else []))
 
 
