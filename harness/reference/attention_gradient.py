@@ -283,7 +283,7 @@ def _score_gradient(weights: Weights, p: Pairs, g: Floats, v: Floats) -> tuple[P
     live = ~still & (weights.terms[:, :, 0] > 1)
     products = pair_arrays.multiply(p, shifted)
     means = pair_arrays.row_sums(products)
-    ds = pair_arrays.subtract(products, pair_arrays.multiply(p.times_power(-LIFT), means))
+    ds = pair_arrays.subtract(products, pair_arrays.multiply(p, means).times_power(-LIFT))
     return ds.where(visible & live[:, :, None]), live
 
 
