@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +19,10 @@ WARM_S: Final = 0.5
 
 FLUSHED_BYTES: Final = 256 << 20
 """At least; and twice the L2 cache, so that no line of it survives whatever replaces what."""
+
+COLD_SUB_BLOCK_S: Final = 5e-5
+"""Device time of one reading of single calls: a call of 3 µs costs some 200 of flush and sleep, and 17 of
+them bring the events' half microsecond to a hundredth."""
 
 SLEEP_CYCLES_PER_S: Final = 2e9
 """Of `torch.cuda._sleep`, which counts SM cycles: at lower clocks the sleep is longer, which does no harm."""
@@ -71,7 +76,7 @@ class ColdTimer:
         self._flush = flush
         self._counter = counter
         self._launch_s: dict[int, float] = {}
-        """By thunk, how long the host took to queue its last call."""
+        """By the identity of a thunk, how long the host took to queue its last call; a guess for the next."""
 
     def measure(self, thunk: Thunk, calls: int) -> float:
         """Return the sum of the seconds of `calls` calls, each after a flush of its own."""
@@ -113,7 +118,7 @@ class _Captured:
     graph: Any
     calls: int
     thunk: Thunk
-    """Kept, for its memory is what the graph works on."""
+    """Kept, for its memory is what the graph works on, and so that no other takes over its identity."""
 
 
 class GraphTimer:
@@ -145,7 +150,7 @@ class GraphTimer:
         self._cuda = cuda
         self._counter = counter
         self._captured: dict[int, _Captured] = {}
-        self._refused: dict[int, str] = {}
+        self._refused: dict[int, tuple[Thunk, str]] = {}
 
     def measure(self, thunk: Thunk, calls: int) -> float:
         """Return the seconds of `calls` calls: of as many replays as hold them, brought to their number.
@@ -182,7 +187,7 @@ class GraphTimer:
         if found is not None and found.calls == wanted:
             return found
         if id(thunk) in self._refused:
-            raise CaptureError(self._refused[id(thunk)])
+            raise CaptureError(self._refused[id(thunk)][1])
         if self.spoiled is not None:
             raise CaptureError(f"an earlier capture failed in this process: {self.spoiled}")
         if found is None:
@@ -203,8 +208,7 @@ class GraphTimer:
             for _ in range(GRAPH_WARM_UPS):
                 thunk()
         except Exception as error:
-            self._refused[id(thunk)] = f"it waits for the device: {_first_line(error)}"
-            raise CaptureError(self._refused[id(thunk)]) from error
+            raise self._refusal(thunk, f"it waits for the device: {_first_line(error)}") from error
         finally:
             cuda.set_sync_debug_mode(mode)
             cuda.synchronize()
@@ -219,13 +223,20 @@ class GraphTimer:
             try:
                 for _ in range(calls):
                     thunk()
-            finally:
-                graph.capture_end()
+            except Exception:
+                with suppress(Exception):
+                    graph.capture_end()  # raises too, and says less
+                raise
+            graph.capture_end()
         except Exception as error:
             self.spoiled = _first_line(error)
-            self._refused[id(thunk)] = f"it cannot be captured: {self.spoiled}"
-            raise CaptureError(self._refused[id(thunk)]) from error
+            raise self._refusal(thunk, f"it cannot be captured: {self.spoiled}") from error
         return graph
+
+    def _refusal(self, thunk: Thunk, reason: str) -> CaptureError:
+        """Remember why a thunk has no graph, and the thunk, so that no other takes over its identity."""
+        self._refused[id(thunk)] = thunk, reason
+        return CaptureError(reason)
 
 
 def _first_line(error: BaseException) -> str:

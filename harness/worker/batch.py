@@ -13,6 +13,7 @@ from typing import Any, Final
 from harness.errors import UserError
 from harness.registry import Backend
 from harness.timing.clock import MeasureError, Timer
+from harness.timing.cuda import COLD_SUB_BLOCK_S, ColdTimer
 from harness.timing.sample import Failed, Rules, TimedCell, Timing, time_batch
 from harness.worker import fp_environment
 from harness.worker.kernel import KernelError, Kernels, described, environment_left, failure, guarded
@@ -61,10 +62,9 @@ def time_cells(
             time.sleep(SETTLE_S)
             told = time.monotonic()
 
-    rules = QUICK if quick else Rules()
     order = random.Random(",".join(cell.name for cell in cells))  # noqa: S311
     timed: dict[str, Timing] = {}
-    for timing in time_batch(cells, first, order, rules, progress):
+    for timing in time_batch(cells, first, order, _rules(first, quick), progress):
         if isinstance(timing, Failed):
             _leave_if_ruined(kernels.backend, requests)
         elif others:
@@ -76,7 +76,7 @@ def time_cells(
     again = [replace(cell, budget_s=BESIDE * cell.budget_s) for cell in cells if cell.name in timed]
     beside: dict[str, dict[str, Timing | Failed]] = {name: {} for name in timed}
     for timer in others:
-        for found in time_batch(again, timer, order, rules, progress):
+        for found in time_batch(again, timer, order, _rules(timer, quick), progress):
             if isinstance(found, Failed):
                 _leave_if_ruined(kernels.backend, requests)
             beside[found.name][timer.name] = found
@@ -85,6 +85,11 @@ def time_cells(
         done += 1
         message = {"status": "ok", "timing": timing_message(timing, beside[name])}
         reply({"cell": name, **message, **spoiled, **environment_left()})
+
+
+def _rules(timer: Timer, quick: bool) -> Rules:
+    rules = QUICK if quick else Rules()
+    return replace(rules, sub_block_s=COLD_SUB_BLOCK_S) if isinstance(timer, ColdTimer) else rules
 
 
 def answers(backend: Backend) -> bool:
