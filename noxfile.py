@@ -27,10 +27,10 @@ def install(session: nox.Session, *packages: str) -> None:
     session.install("--quiet", "--constraint", CONSTRAINTS, *packages, env={"PIP_CONSTRAINT": CONSTRAINTS})
 
 
-def install_to_run(session: nox.Session) -> None:
+def install_to_run(session: nox.Session, extras: str = "torch") -> None:
     """Install the harness with every backend, and what its tests need."""
     install(
-        session, "-e", ".[torch]", "pytest", "pytest-timeout", "pytest-xdist", "pytest-benchmark",
+        session, "-e", f".[{extras}]", "pytest", "pytest-timeout", "pytest-xdist", "pytest-benchmark",
         "hypothesis", "mpmath",
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Test the harness. Arguments after `--` go to pytest."""
-    install_to_run(session)
+    install_to_run(session, "torch,parquet")
     session.run("pytest", "-n", "2", "--dist", "loadgroup", *session.posargs, env={"COLUMNS": "120"})
 
 
@@ -75,7 +75,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def gate(session: nox.Session) -> None:
-    """Run and compare with the accepted baseline. Arguments after `--` go to `harness run`."""
+    """Run and compare with the accepted baseline. Arguments after `--` go to `harness run`.
+
+    reports/latest/summary.md has the verdict, worst first. Any failing exit code of the command becomes 1.
+    """
     install_to_run(session)
     session.run("harness", "run", "--baseline", BASELINE, *session.posargs)
 

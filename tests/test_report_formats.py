@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,18 @@ import pytest
 
 import harness.report
 from harness.errors import CouldNotMeasureError, UsageError
-from harness.report import REPORTS, find_report, formats, write_report
+from harness.report import IN_THE_FOLDER, REPORTS, find_report, formats, write_report
 from harness.store import read_rows
-from tests.synthetic_run import example_run, softmax_rows
+from tests.synthetic_run import example_run, failing, softmax_rows
 
 
 def test_the_formats_are_the_modules_of_the_room() -> None:
-    assert {"csv", "html", "markdown"} <= set(formats())
-    assert set(formats()) == {p.stem for p in Path(harness.report.__path__[0]).glob("*.py")} - {"__init__"}
+    modules = {p.stem for p in Path(harness.report.__path__[0]).glob("*.py")} - {"__init__"}
+    assert {name.replace("-", "_") for name in formats()} == modules
+    assert formats() == (
+        "csv", "github", "html", "json", "junit", "markdown", "parquet", "pytest-benchmark",
+    )  # fmt: skip
+    assert set(IN_THE_FOLDER) < set(formats())
 
 
 @pytest.mark.parametrize("name", formats())
@@ -29,9 +34,17 @@ def test_every_format_registers_itself_under_its_name(name: str) -> None:
     assert Path(report.file).name == report.file
 
 
+def needing(name: str) -> str:
+    """Return the name of a format, or skip where what it needs is not installed."""
+    if name == "parquet":
+        pytest.importorskip("pyarrow")
+    return name
+
+
 @pytest.mark.parametrize("name", formats())
 def test_every_format_writes_a_run_to_its_usual_place(name: str, tmp_path: Path) -> None:
-    run = example_run(softmax_rows()[:30], folder=tmp_path)
+    run = example_run(failing(softmax_rows()[:30], lambda r: True), folder=tmp_path)
+    needing(name)
     path = write_report(run, name)
     assert path == tmp_path / find_report(name).file
     assert path.stat().st_size > 0
@@ -40,13 +53,27 @@ def test_every_format_writes_a_run_to_its_usual_place(name: str, tmp_path: Path)
 @pytest.mark.parametrize("name", formats())
 def test_a_file_that_cannot_be_written_is_said(name: str, tmp_path: Path) -> None:
     with pytest.raises(CouldNotMeasureError, match="cannot write"):
-        write_report(example_run(softmax_rows()[:1]), name, tmp_path / "absent" / "file")
+        write_report(example_run(softmax_rows()[:1]), needing(name), tmp_path / "absent" / "file")
 
 
 def test_an_unknown_format_names_the_nearest() -> None:
     with pytest.raises(UsageError, match="unknown report format 'htlm'") as caught:
         find_report("htlm")
     assert caught.value.hint == "did you mean 'html'?"
+    with pytest.raises(UsageError, match="unknown report format 'pytest_benchmark'") as caught:
+        find_report("pytest_benchmark")
+    assert caught.value.hint == "did you mean 'pytest-benchmark'?"
+
+
+@pytest.mark.parametrize("name", [n for n in formats() if n != "html"])
+def test_no_format_but_a_table_of_values_lets_a_steering_character_through(name: str, tmp_path: Path) -> None:
+    reason = "raised: \x1b[2J\x9b31m\u202e\r\n::error::forged 100 %, \ud83d"
+    rows = [{**r, "verdict": "fail", "outcome": "raised", "reason": reason} for r in softmax_rows()[:3]]
+    text = write_report(example_run(rows, folder=tmp_path), needing(name)).read_bytes()
+    steering = [c for c in ("\x1b", "\x9b", "\u202e") if c.encode() in text]
+    assert steering == (["\x1b", "\x9b", "\u202e"] if name in ("csv", "parquet") else [])
+    if name in ("github", "json", "markdown"):  # what goes to a log or a summary holds no line of a kernel's
+        assert not re.search(rb"^\s*::error::", text, re.MULTILINE)
 
 
 def test_rows_come_back_from_csv_as_they_were(tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from harness.cli.options import baseline
+
 if TYPE_CHECKING:
+    from harness.gate import GateReport
     from harness.store import Run
 
 _STANDARD_OUTPUT: Final = ("-", "/dev/stdout")
@@ -40,8 +43,12 @@ def _known(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     metavar="FILE",
     help="Write one format here; - is standard output.  [default: in the run's folder]",
 )
-def command(run: str, formats: tuple[str, ...], out: str | None) -> None:
-    """Write the reports of RUN (default: reports/latest) again."""
+@baseline(required_default=None)
+def command(run: str, formats: tuple[str, ...], out: str | None, baseline: str | None) -> None:
+    """Write the reports of RUN (default: reports/latest) again.
+
+    With --baseline they say what a gate finds; the exit code does not.
+    """
     from pathlib import Path
 
     from harness import api
@@ -53,14 +60,15 @@ def command(run: str, formats: tuple[str, ...], out: str | None) -> None:
     if out is not None and len(wanted) != 1:
         raise UsageError("--out takes one format", f"name one of {', '.join(known())} with --format")
     opened = api.load(run)
+    gate = None if baseline is None else api.gate(run, baseline)
     for name in wanted:
         if out in _STANDARD_OUTPUT or (out is None and find_report(name).printed):
-            _print(opened, name, verdict=name == "github" and out is None)
+            _print(opened, name, gate, verdict=name == "github" and out is None)
         else:
-            click.echo(write_report(opened, name, None if out is None else Path(out)))
+            click.echo(write_report(opened, name, None if out is None else Path(out), gate=gate))
 
 
-def _print(run: Run, name: str, *, verdict: bool) -> None:
+def _print(run: Run, name: str, gate: GateReport | None, *, verdict: bool) -> None:
     """Print a report byte for byte, after the run's verdict if that is asked for."""
     import tempfile
     from pathlib import Path
@@ -72,5 +80,5 @@ def _print(run: Run, name: str, *, verdict: bool) -> None:
     if verdict:
         say("\n".join(verdict_lines(run)))
     with tempfile.TemporaryDirectory(prefix="harness-report-") as scratch:
-        path = write_report(run, name, Path(scratch) / find_report(name).file)
+        path = write_report(run, name, Path(scratch) / find_report(name).file, gate=gate)
         click.echo(path.read_bytes(), nl=False)

@@ -52,7 +52,8 @@ def write(run: Run, path: Path) -> Path:
         partial.replace(path)
     except OSError as error:
         raise CouldNotMeasureError(
-            f"cannot write {path}: {error.strerror or error}", "make room there or choose another folder"
+            f"cannot write {path}: {os.strerror(error.errno) if error.errno else error}",
+            "make room there or choose another folder",
         ) from None
     finally:
         with contextlib.suppress(OSError):

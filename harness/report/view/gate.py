@@ -43,8 +43,9 @@ def headline(report: GateReport) -> str:
     told = [
         f"{report.counts[k]:,} {k.replace('_', ' ')}" for k in KINDS if _decides(k) and report.counts.get(k)
     ]
-    compared = report.counts.get("compared", 0)
-    return f"{_HEADLINES[report.exit_code]}: {listed([*told, counted(compared, 'result') + ' compared'])}."
+    found = f": {listed(told)}" if told else ""
+    compared = counted(report.counts.get("compared", 0), "result")
+    return f"{_HEADLINES[report.exit_code]}{found}. {compared} compared."
 
 
 def state(report: GateReport) -> str:
