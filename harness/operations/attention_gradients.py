@@ -41,8 +41,8 @@ to the storage format 1, the scale and its product 2, the last sum 1."""
 
 def reference(problem: ExactProblem) -> Reference:
     """Return certified gradients, and the sums of sizes that weigh their error terms."""
-    from harness.reference.elements import Reference
     from harness.reference.attention_gradient import exact_attention_gradient
+    from harness.reference.elements import Reference
 
     family.check_shapes({name: problem.inputs[name].shape for name in "qkv"})
     exact, _ = exact_attention_gradient(
