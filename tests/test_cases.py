@@ -111,7 +111,7 @@ def test_stable_formulations_have_no_rule_that_lets_them_break(full: Plan) -> No
     lenient = {
         (c.case, c.formulation, c.dtype)
         for c in full.cells
-        if c.formulation in stable.get(c.operation, ()) and expected_of(c) != "ok"
+        if c.mode == "forward" and c.formulation in stable.get(c.operation, ()) and expected_of(c) != "ok"
     }
     # Without truncation no solution of least norm; and 65,536 ones are beyond float16.
     assert lenient == {
@@ -217,9 +217,10 @@ def six(name: str) -> Path:
         ("least-squares-kappa", 2 * 2 * 2 * 3 * 2),
         ("dot-published", 4 * 2 * 2),
         ("matmul-speed", 2 * 2),
+        ("logsumexp-gradient", 4 * 2),
     ],
 )
-def test_four_of_the_six_are_accepted(name: str, cells: int) -> None:
+def test_what_is_accepted_of_the_six(name: str, cells: int) -> None:
     catalogue.load()
     plan = make_plan(
         casefile.read_cases([six(name)]),
@@ -234,10 +235,9 @@ def test_four_of_the_six_are_accepted(name: str, cells: int) -> None:
     ("name", "line", "column", "message"),
     [
         ("attention-length", 5, 12, "unknown operation 'attention'"),
-        ("logsumexp-gradient", 9, 1, "logsumexp cannot be differentiated: it declares no derivative"),
     ],
 )
-def test_two_of_the_six_are_refused_for_the_right_reason(
+def test_what_is_refused_of_the_six_for_the_right_reason(
     name: str, line: int, column: int, message: str
 ) -> None:
     catalogue.load()
@@ -263,3 +263,22 @@ def test_what_is_accepted_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert set(lre) == {4.0}
     timed = run.results.loc[run.results["case"] == "six-matmul-speed", "time_median_s"]
     assert timed.notna().sum() == 1
+
+
+def test_the_gradient_of_the_six_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's NaN is a known defect; NumPy's naive form has it too, and no rule expects that."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    run = harness.run(
+        [six("logsumexp-gradient")], keyword="numpy or torch-cpu", out=tmp_path / "run", reports=()
+    )
+    rows = {(r["backend"], r["formulation"]): r for r in run.rows}
+    found = {key: (row["verdict"], row["outcome"]) for key, row in rows.items()}
+    assert found == {
+        ("numpy", "naive"): ("fail", "not_a_number"),
+        ("numpy", "shifted"): ("pass", "ok"),
+        ("numpy", "online"): ("pass", "ok"),
+        ("numpy", "library"): ("skip", None),
+        **{("torch-cpu", n): ("pass", "not_a_number") for n in ("naive", "shifted", "online", "library")},
+    }
+    told = {row["reason"] for key, row in rows.items() if key[0] == "torch-cpu"}
+    assert told == {"known defect pytorch#31829: outcome not_a_number (rule line 13)"}
