@@ -13,12 +13,13 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from flint import arb, ctx
+from flint import arb, arb_mat, ctx
 
 from harness.formats import FORMATS, round_array
 from harness.reference.cache import ReferenceCache
 from harness.reference.certify import START_BITS
 from harness.reference.elements import Reference, ReferenceArray
+from harness.reference.exact_attention import exact_attention, exact_attention_gradient
 from harness.reference.exponential_sums import log_softmax, logsumexp, softmax
 
 MILLION = 10**6
@@ -70,6 +71,53 @@ def test_many_short_rows(benchmark: Any) -> None:
     x = normal(64_000, "float32").reshape(1000, 64)
     found = benchmark.pedantic(softmax, (x, 1, FORMATS["float32"]), rounds=5, warmup_rounds=1)
     assert found.undecided == 0
+
+
+def heads(length: int, fmt: str) -> tuple[np.ndarray, ...]:
+    """Queries, keys, values and a cotangent of one head of 64."""
+    return tuple(normal(4 * length * 64, fmt, 1.0).reshape(4, length, 64))
+
+
+ATTENTION: dict[str, Any] = {"scale": None, "causal": False, "keep": None}
+
+
+@pytest.mark.parametrize("fmt", ["float64", "float32"])
+def test_attention_beside_balls(benchmark: Any, capsys: pytest.CaptureFixture[str], fmt: str) -> None:
+    """1024 × 64 in pairs, and by its formula in ball arithmetic of 128 bits, to 2⁻⁶³ both."""
+    q, k, v, _ = heads(1024, fmt)
+    options = ATTENTION | {"fmt": FORMATS["float64"]}
+    found = benchmark.pedantic(exact_attention, (q, k, v), options, rounds=3, warmup_rounds=1)
+    assert found.values.undecided == 0
+    start = time.perf_counter()
+    with ctx.workprec(128):
+        scores = arb_mat(q.tolist()) * arb_mat(k.T.tolist()) / arb(64).sqrt()
+        exps = [[s.exp() for s in row] for row in scores.table()]
+        shares = [[e / total for e in row] for row, total in ((row, sum(row, arb(0))) for row in exps)]
+        balls = ReferenceArray.from_balls((arb_mat(shares) * arb_mat(v.tolist())).entries(), (1024, 64))
+    balls_s = time.perf_counter() - start
+    apart = found.values.error_log2(balls.to_float64())
+    assert (apart <= np.logaddexp2(found.values.radius_log2, balls.log2_abs() - 53)).all()
+    ratio = balls_s / benchmark.stats.stats.median
+    benchmark.extra_info.update(balls_s=balls_s, balls_over_pairs=ratio)
+    with capsys.disabled():
+        print(f"\nattention 1024 × 64, {fmt}: ball arithmetic {balls_s:.2f} s, ratio {ratio:.1f}")
+
+
+def test_long_attention(benchmark: Any) -> None:
+    """4096 × 64, the longest of the cases."""
+    q, k, v, _ = heads(4096, "float32")
+    options = ATTENTION | {"fmt": FORMATS["float32"]}
+    found = benchmark.pedantic(exact_attention, (q, k, v), options, rounds=1)
+    assert found.values.undecided == 0
+
+
+@pytest.mark.parametrize("fmt", ["float64", "float32"])
+def test_gradients_of_attention(benchmark: Any, fmt: str) -> None:
+    """1024 × 64, with respect to queries, keys and values."""
+    options = ATTENTION | {"fmt": FORMATS[fmt], "with_respect_to": ("q", "k", "v")}
+    data = heads(1024, fmt)
+    found, _ = benchmark.pedantic(exact_attention_gradient, data, options, rounds=3, warmup_rounds=1)
+    assert sum(gradient.undecided for gradient in found.values()) == 0
 
 
 @pytest.mark.parametrize("spread", [1, 1000], ids=["in range", "out of range"])
