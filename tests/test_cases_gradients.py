@@ -124,7 +124,7 @@ def test_shares_divided_by_n_are_expected_to_vanish_in_float16_alone(full: Plan)
 
 
 def test_rounded_values_are_expected_to_spoil_shares(full: Plan) -> None:
-    """ŷ = fl(x + ln 64) makes exp(x − ŷ) wrong by its own error; 17u and 63 roundings of a sum are allowed."""
+    """ŷ = fl(x + ln 64) makes exp(x − ŷ) wrong by its own error; allowed are 17u and a sum's 63 roundings."""
     for cell in runnable(full, case="logsumexp-gradient-offset", formulation="library"):
         fmt = storage(cell)
         level = int(cell.axes["level"])
