@@ -52,6 +52,7 @@ TABLE = {
     "logspace": [("x", "logspace", {"low": D("0.01"), "high": 7, "shape": [33]})],
     "exponent_uniform": [("x", "exponent_uniform", {"low": D("0.01"), "high": 7, "shape": [100]})],
     "edge_values": [("x", "edge_values", {"which": "all"})],
+    "rounding_boundaries": [("x", "rounding_boundaries", {"which": "all", "count": 500})],
     "identity": [("x", "identity", {"n": 3})],
     "hilbert": [("x", "hilbert", {"n": 5})],
     "vandermonde": [("x", "vandermonde", {"low": -1, "shape": [5, 3]})],
@@ -118,6 +119,12 @@ DIGESTS: dict[str, dict[str, str]] = {
         "float32": "ddc20e2c79922559",
         "bfloat16": "3c855d9b9238062c",
         "float16": "261a7c8bbc09feab",
+    },
+    "rounding_boundaries": {
+        "float64": "6288c799026d2d1c",
+        "float32": "e4228b5c7ae49047",
+        "bfloat16": "6b9323f0b7705982",
+        "float16": "7808bf1e4be1fb35",
     },
     "identity": {
         "float64": "96e92c75f3ed2392",
@@ -223,7 +230,8 @@ def test_every_recipe_without_a_file_has_a_digest():
 def test_the_design_names_every_recipe():
     names = (
         "values uniform normal linspace logspace constant identity hilbert vandermonde lauchli wilkinson "
-        "conditioned image spd low_rank dot_conditioned exponent_uniform edge_values all_values file"
+        "conditioned image spd low_rank dot_conditioned exponent_uniform edge_values all_values file "
+        "rounding_boundaries"
     )
     assert set(names.split()) == set(RECIPES)
 
@@ -536,7 +544,7 @@ def test_sizes_are_known_before_anything_is_made(name):
     for input_name, recipe, arguments in TABLE[name]:
         count = RECIPES[recipe].elements(arguments)
         assert count in (None, values[input_name].size)
-        assert count is not None or recipe in ("image", "edge_values")
+        assert count is not None or recipe in ("image", "edge_values", "rounding_boundaries")
 
 
 def test_huge_sizes_cost_nothing():

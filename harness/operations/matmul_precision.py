@@ -71,7 +71,7 @@ def _reference(problem: ExactProblem) -> Reference:
         fmt.precision,
         0.25,
         float(fmt.min_subnormal),
-        float(fmt.min_subnormal),
+        float(factors.min_subnormal),
     )
     found = {n: ReferenceArray.from_float64(np.array([x])) for n, x in zip(OUTPUTS, exact, strict=True)}
     return Reference(found)
@@ -94,9 +94,11 @@ def _judge(
         "accumulator_bits": min(accumulator, _reach(precision.format)),
     }
     ratios = {name: bits / found[name] if found[name] > 0 else np.inf for name, bits in declared.items()}
-    smallest = float(precision.format.min_subnormal)
-    ratios |= {"rounding_error": 2 * found["rounding_error"]}
-    ratios |= {name: found[name] / smallest for name in ("min_product", "min_input")}
+    ratios |= {
+        "rounding_error": 2 * found["rounding_error"],
+        "min_product": found["min_product"] / float(precision.format.min_subnormal),
+        "min_input": found["min_input"] / float(problem.dtype.compute.min_subnormal),
+    }
     return {name: {"bound_ratio": float(ratio)} for name, ratio in ratios.items()}
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ALL = 1 << 15  # magnitudes of a format of 16 bits, and no fewer
+_MOST = 1 << 20  # twelve times as many elements
 
 
 def _rounding_boundaries(context: RecipeContext, which: str, count: int) -> NDArray[np.float64]:
@@ -25,8 +26,8 @@ def _rounding_boundaries(context: RecipeContext, which: str, count: int) -> NDAr
     """
     import numpy as np
 
-    if count < 1:
-        raise InputError(f"count is {count}; at least 1 is allowed")
+    if not 1 <= count <= _MOST:
+        raise InputError(f"count is {count}; from 1 to {_MOST:,} are allowed")
     source, target = context.format, context.target
     codes = _magnitudes(context, count)
     values = decode(target, codes)
