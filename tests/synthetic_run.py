@@ -10,12 +10,13 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Context, Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from harness.expect import FACT_COLUMNS
-from harness.formats import DTYPES
+from harness.formats import DTYPES, round_to_float
 from harness.model import Axis, Case, Plan, cell_id
 from harness.store import COLUMNS, Run
 from harness.store.columns import FOR_VERDICTS
@@ -72,6 +73,7 @@ SOFTMAX = Case(
     guide=("NM4",),
     description="exp(x) overflows once x passes ln(max); subtracting the row maximum prevents it.",
     inputs=(),
+    path="cases/softmax-overflow.yaml",
     axes=(
         Axis("n", (8, 64, 1024), frozenset((8,))),
         Axis(
@@ -86,6 +88,7 @@ SOFTMAX = Case(
 GAPS = replace(
     SOFTMAX,
     name="softmax-gaps",
+    path="cases/softmax-gaps.yaml",
     title="Softmax of rows with wide gaps",
     description="The smallest probabilities underflow long before the largest logit is large.",
     axes=(Axis("gap", (0, 1, 10, 50, 100, 400), frozenset()),),
@@ -156,7 +159,8 @@ def row(
 
 def measured(dtype: str, ulp: float, ratio: float, elements: int, scatter: random.Random) -> dict[str, Any]:
     """Return the accuracy columns of a result whose worst element is off by `ulp`."""
-    p = DTYPES[dtype].storage.precision
+    fmt = DTYPES[dtype].storage
+    p = fmt.precision
     return {
         "outcome": "ok",
         "elements": elements,
@@ -175,13 +179,24 @@ def measured(dtype: str, ulp: float, ratio: float, elements: int, scatter: rando
         "reference_radius_ulp": 3.1e-5,
         "reference_coverage": 1.0,
         "worst_index": str(elements - 1),
+        "worst_computed": repr(float(round_to_float(fmt, Fraction(1, 3)))),
+        "worst_exact": str(Context(prec=32).divide(Decimal(1), Decimal(3))),
         "result_digest": _digest(dtype, ulp, elements),
     }
 
 
 def broken(outcome: str, elements: int, reason: str = "outcome as expected (rule line 24)") -> dict[str, Any]:
     """Return the accuracy columns of a result that broke as its case says."""
-    return {"outcome": outcome, "elements": elements, "reason": reason, "result_digest": _digest(outcome)}
+    computed = {"not_a_number": "nan", "overflow": "inf", "underflow": "0.0", "zeroed": "0.0"}.get(outcome)
+    return {
+        "outcome": outcome,
+        "elements": elements,
+        "reason": reason,
+        "result_digest": _digest(outcome),
+        "worst_index": computed and "0",
+        "worst_computed": computed,
+        "worst_exact": computed and "1.2345678901234567890123456789012e-5",
+    }
 
 
 def skipped(reason: str) -> dict[str, Any]:

@@ -110,6 +110,21 @@ def test_outputs_and_gradients_have_lines_of_their_own() -> None:
     ]  # fmt: skip
 
 
+def test_a_backend_that_is_absent_has_no_lines_but_is_told() -> None:
+    absent = {"verdict": "skip", "outcome": None, "backend": "gpu"}
+    rows = [
+        result(20.0),
+        result(None, **absent, reason="unavailable: no device", cell="1"),
+        result(None, **absent, reason="unavailable: no device", cell="2", dtype="tf32"),
+        result(None, verdict="skip", outcome=None, reason="unsupported: no tf32", dtype="tf32"),
+    ]
+    matrix = digits_matrix(rows)
+    assert matrix is not None
+    assert [(line.backend, len(line.fields)) for line in matrix.lines] == [("b", 1)]
+    assert [h.dtype for h in matrix.headings] == ["float32"], "a dtype that ran nowhere has no column"
+    assert matrix.absent == ("gpu is unavailable: no device (2 cells)",)
+
+
 def test_no_matrix_where_accuracy_was_not_measured() -> None:
     assert digits_matrix([result(None, outcome=None, time_median_s=1.0)]) is None
     assert digits_matrix([]) is None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 
 from harness.report.view.axes import AxisUnit
-from harness.report.view.frontier import axis_unit_of, facts_table, frontier_field, frontier_tables
+from harness.report.view.frontier import (
+    axis_unit_of,
+    facts_table,
+    frontier_field,
+    frontier_tables,
+    predictions,
+)
 from harness.report.view.header import (
-    Column,
     cases_of,
     columns_of,
     environment_groups,
@@ -20,67 +24,33 @@ from harness.report.view.header import (
     references,
     when,
 )
-from harness.report.view.table import column_of, result_table, shown
+from harness.report.view.table import column_of, ordered_columns
 from tests.synthetic_run import HEADER, example_facts, example_run, fact, matmul_rows, softmax_rows
 
 KNOWN = columns_of(HEADER)
 
 
-def test_empty_columns_are_left_out_and_equal_ones_move_above_the_table() -> None:
-    table = result_table(softmax_rows(), KNOWN)
-    names = [c.name for c in table.columns]
-    assert names[:6] == ["formulation", "backend", "dtype", "axis.n", "axis.top", "verdict"]
-    assert {"lre", "time_median_s", "cell", "axes"}.isdisjoint(names)
-    shared = dict(table.shared)
-    assert shared["case"] == "softmax-overflow"
-    assert shared["output"] == "p"
-    assert "seed" in shared
+def test_columns_that_hold_nothing_are_left_out_and_what_a_reader_looks_for_comes_first() -> None:
+    names = ordered_columns(softmax_rows())
+    assert names[:6] == ["formulation", "backend", "dtype", "output", "verdict", "outcome"]
+    assert {"lre", "time_median_s", "axis.n"}.isdisjoint(names)
+    assert ordered_columns([]) == []
 
 
-def test_every_filled_column_is_in_the_table_or_above_it() -> None:
+def test_every_filled_column_but_the_axes_is_there_once() -> None:
     rows = matmul_rows()
-    table = result_table(rows, KNOWN)
-    filled = {k for r in rows for k, v in r.items() if v is not None}
-    placed = {c.name for c in table.columns}
-    above = {column_of(k, KNOWN).title for k in filled - placed}
-    assert above - {"cell"} == {title for title, _ in table.shared}
+    names = ordered_columns(rows)
+    filled = {k for r in rows for k, v in r.items() if v is not None and not k.startswith("axis.")}
+    assert sorted(names) == sorted(filled)
 
 
-def test_a_table_of_one_row_keeps_its_coordinates() -> None:
-    table = result_table(softmax_rows()[:1], KNOWN)
-    assert {"formulation", "backend", "dtype", "output", "seed"} <= {c.name for c in table.columns}
-
-
-def test_a_table_of_no_rows_has_no_columns() -> None:
-    assert result_table([], KNOWN).columns == ()
-
-
-@pytest.mark.parametrize(
-    ("value", "column", "text", "exact"),
-    [
-        (0.1234567890123456, Column("x", "x", display="scientific"), "0.123", "0.1234567890123456"),
-        (0.5, Column("x", "x", display="fixed"), "0.50", ""),
-        (0.125, Column("x", "x", display="fixed"), "0.12", "0.125"),
-        (1024, Column("x", "x", display="integer"), "1,024", ""),
-        (1.5e-6, Column("x", "x", display="seconds"), "1.50 µs", "1.5e-06"),
-        (0.9999, Column("x", "x", display="percent"), "99.9 %", "0.9999"),
-        (2.0, Column("axis.top", "top", display="axis"), "2", ""),
-        (math.inf, Column("x", "x", display="scientific"), "∞", ""),
-        ("0,3", Column("x", "x", display="text"), "0,3", ""),
-        ("ab" * 32, Column("x", "x", display="digest"), "ababababab", ""),
-        (None, Column("x", "x", display="scientific"), "", ""),
-        (math.nan, Column("x", "x", display="scientific"), "", ""),
-        (True, Column("x", "x"), "yes", ""),
-    ],
-)
-def test_a_value_shows_short_and_keeps_every_digit(value: Any, column: Column, text: str, exact: str) -> None:
-    cell = shown(value, column)
-    assert (cell.text, cell.exact) == (text, exact)
+def test_an_element_that_is_not_a_number_is_no_missing_value() -> None:
+    assert "worst_computed" in ordered_columns([{"worst_computed": "nan", "worst_exact": None}])
+    assert "worst_exact" not in ordered_columns([{"worst_computed": "nan", "worst_exact": None}])
 
 
 def test_a_column_without_a_definition_is_headed_by_its_name() -> None:
     assert column_of("my_metric", {}).title == "my metric"
-    assert column_of("axis.n", {}).title == "n"
     assert column_of("bits", KNOWN).title == "Bits left"
 
 
@@ -96,6 +66,32 @@ def test_a_frontier_table_has_a_line_for_each_formulation_and_backend() -> None:
         ("shifted", "numpy", "holds"), ("shifted", "torch-cpu", "holds"),
     ]  # fmt: skip
     assert '{"n": 8}' in table.lines[0].fields[0].detail
+
+
+def test_a_frontier_lies_between_two_values_and_may_be_where_it_is_predicted() -> None:
+    found = fact("frontier", "c", value=1.01, low=0.99, high=1.01)
+    field = frontier_field([found], AxisUnit("ln_max", "times"))
+    assert (field.text, field.beside, field.as_predicted) == ("1.01", "0.99 to 1.01", True)
+    early = fact("frontier", "c", value=0.5, low=0.25, high=0.5)
+    assert frontier_field([early], AxisUnit("ln_max", "times")).as_predicted is False
+    assert frontier_field([found, early], AxisUnit("ln_max", "times")).as_predicted is False
+    assert frontier_field([found, early], AxisUnit("ln_max", "times")).beside == ""
+    assert frontier_field([found], AxisUnit()).as_predicted is None
+    assert frontier_field([fact("frontier", "c", low=2)], AxisUnit("ln_max", "times")).as_predicted is None
+
+
+def test_predictions_are_the_units_of_each_dtype() -> None:
+    # ln of the largest finite number: 1.797…e308, 3.40…e38, 65504.
+    assert predictions(("float64", "float32", "float16"), AxisUnit("ln_max", "times")) == (
+        "1 × ln Ω = 710", "1 × ln Ω = 88.7", "1 × ln Ω = 11.1",
+    )  # fmt: skip
+    assert predictions(("float64",), AxisUnit("unit_roundoff", "powers")) == ()
+    assert predictions(("unheard-of",), AxisUnit("ln_max", "times")) == ("",)
+
+
+def test_the_reasons_behind_a_frontier_are_bounded() -> None:
+    many = [fact("frontier", "c", value=n, low=0, high=n, reason=f"reason {n}") for n in range(1, 9)]
+    assert frontier_field(many).detail == "reason 1; reason 2; reason 3; and 5 more"
 
 
 @pytest.mark.parametrize(

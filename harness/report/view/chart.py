@@ -64,8 +64,11 @@ class Point:
     x: float
     y: float
     title: str
+    """What it says on request, beside the name of its series."""
     low: float | None = None
     high: float | None = None
+    label: str = ""
+    """Written beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Series:
     style: Style
     points: tuple[Point | None, ...]
     joined: bool = True
+    faint: bool = False
+    """Drawn behind what matters more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ class Guide:
     """A curve to read the others against: a bound, a law or a limit."""
 
     kind: str
-    """`bound` (dashed, with the side that it forbids shaded), `law` (dotted) or `limit` (a thin line)."""
+    """`bound` (dashed, with the side that it forbids shaded), `law` (dotted), `limit` (a thin line) or
+    `front` (a staircase)."""
     points: tuple[tuple[float, float], ...]
     label: str = ""
     """Written at its end; empty where the legend says it."""
@@ -126,6 +132,10 @@ class Panel:
     """The text alternative."""
     nothing: str = ""
     """What stands in an empty plot."""
+    width: int = 280
+    """Of the whole panel, in px."""
+    plot: int = 140
+    """Height of the plot, in px."""
 
 
 @dataclass(frozen=True, slots=True)

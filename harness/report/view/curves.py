@@ -91,7 +91,7 @@ def _panel(rows: Sequence[Row], dtype: str, along: Along, styles: Styles) -> Pan
     lines = grouped(rows, lambda r: (text_of(r, "formulation"), text_of(r, "backend")))
     for (formulation, backend), line in lines.items():
         name = f"{formulation} · {backend}"
-        points, marks = _line(line, name, along)
+        points, marks = _line(line, along)
         style = styles.style(formulation, backend)
         if any(points):
             series.append(Series(name, style, points))
@@ -115,9 +115,7 @@ def _panel(rows: Sequence[Row], dtype: str, along: Along, styles: Styles) -> Pan
     )
 
 
-def _line(
-    rows: Sequence[Row], name: str, along: Along
-) -> tuple[tuple[Point | None, ...], tuple[BrokenMark, ...]]:
+def _line(rows: Sequence[Row], along: Along) -> tuple[tuple[Point | None, ...], tuple[BrokenMark, ...]]:
     """Return the points of one line, a gap where any of the cells at a place broke, and where it is wrong."""
     at = grouped(rows, lambda r: number_of(r, along.column))
     points: list[Point | None] = []
@@ -126,7 +124,7 @@ def _line(
         cells = at.get(value)
         if not cells:
             continue
-        place = f"{name} at {along.say(value)}"
+        place = f"at {along.say(value)}"
         broke = [r for r in cells if text_of(r, "outcome") != "ok"]
         over = [r for r in cells if is_over_bound(r)]
         kept = [(d, r) for r in cells if (d := digits_left(r)) is not None]
@@ -138,7 +136,7 @@ def _line(
             points.append(None)
             continue
         digits, row = min(kept, key=lambda item: item[0])
-        points.append(Point(value, digits, f"{place}: {digits:.1f} digits{_against_bound(row)}"))
+        points.append(Point(value, digits, f"{digits:.1f} digits {place}{_against_bound(row)}"))
     return tuple(points), tuple(marks)
 
 

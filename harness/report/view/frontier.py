@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 from harness.report.view.axes import AxisUnit
@@ -14,6 +16,7 @@ from harness.report.view.text import MISSING
 
 _TIMES: Final = "× "
 _POWER: Final = "power of "
+_MOST_REASONS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,11 @@ class FrontierField:
 
     text: str
     detail: str
-    """Every reason behind it."""
+    """The reasons behind it."""
+    beside: str = ""
+    """Between which two values it lies, where there is one frontier only."""
+    as_predicted: bool | None = None
+    """Whether 1 × the axis' unit lies between the two; None without a unit or a frontier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class FrontierTable:
     axis: str
     dtypes: tuple[str, ...]
     lines: tuple[FrontierLine, ...]
+    predicted: tuple[str, ...] = ()
+    """For each dtype what 1 × the unit is, which is where the threshold is predicted; empty without one."""
 
 
 def frontier_tables(facts: Sequence[Row], cases: Mapping[str, CaseInfo]) -> list[FrontierTable]:
@@ -58,7 +67,7 @@ def frontier_tables(facts: Sequence[Row], cases: Mapping[str, CaseInfo]) -> list
             names = [output] if len({o for o, _ in outputs}) > 1 else []
             what = " ".join([*names, "gradient"] if mode == "backward" else names)
             title = info.title if info else case
-            tables.append(_table(same, title, case, unit.title(against), what))
+            tables.append(_table(same, f"{title}: {what}" if what else title, case, against, unit))
     return tables
 
 
@@ -73,29 +82,52 @@ def axis_unit_of(facts: Sequence[Row], info: CaseInfo | None, axis: str) -> Axis
     return AxisUnit(text.removeprefix(_POWER), "powers") if text.startswith(_POWER) else AxisUnit()
 
 
-def _table(facts: Sequence[Row], title: str, case: str, axis: str, what: str) -> FrontierTable:
+def _table(facts: Sequence[Row], title: str, case: str, axis: str, unit: AxisUnit) -> FrontierTable:
     dtypes = by_precision(text_of(f, "dtype") for f in facts)
     lines = []
     for (formulation, backend), group in grouped(
         facts, lambda f: (text_of(f, "formulation"), text_of(f, "backend"))
     ).items():
         by_dtype = grouped(group, lambda f: text_of(f, "dtype"))
-        fields = tuple(frontier_field(by_dtype.get(d, [])) for d in dtypes)
+        fields = tuple(frontier_field(by_dtype.get(d, []), unit) for d in dtypes)
         lines.append(FrontierLine(formulation, backend, fields))
-    return FrontierTable(case, f"{title}: {what}" if what else title, axis, tuple(dtypes), tuple(lines))
+    return FrontierTable(
+        case, title, unit.title(axis), tuple(dtypes), tuple(lines), predictions(dtypes, unit)
+    )
 
 
-def frontier_field(facts: Sequence[Row]) -> FrontierField:
+def predictions(dtypes: Sequence[str], unit: AxisUnit) -> tuple[str, ...]:
+    """Return for each dtype the predicted threshold, `1 × ln Ω = 88.7`; nothing for an axis in no unit."""
+    from harness.formats import DTYPES, UNITS, unit_value
+
+    if unit.kind != "times" or unit.unit not in UNITS:
+        return ()
+    return tuple(
+        f"1 × {unit.symbol} = {significant_fraction(unit_value(DTYPES[d], unit.unit, 'times', 1))}"
+        if d in DTYPES
+        else ""
+        for d in dtypes
+    )
+
+
+def significant_fraction(value: Fraction) -> str:
+    """Return a number beyond the range of a float too, to three digits."""
+    return f"{Context(prec=3).divide(Decimal(value.numerator), Decimal(value.denominator)):g}".replace(
+        "e+", "e"
+    )
+
+
+def frontier_field(facts: Sequence[Row], unit: AxisUnit | None = None) -> FrontierField:
     """Return one field: the first bad value, the range of it over other axes, or that it holds throughout.
 
-    `facts` are the frontiers of one formulation, backend and dtype.
+    `facts` are the frontiers of one formulation, backend and dtype along an axis that counts `unit`.
     """
     if not facts:
         return FrontierField(MISSING, "no formulation breaks here, or it was not measured")
-    values = sorted({v for f in facts if (v := number_of(f, "value")) is not None})
+    found = [f for f in facts if number_of(f, "value") is not None]
+    values = sorted({v for f in found if (v := number_of(f, "value")) is not None})
     holds = [f for f in facts if number_of(f, "value") is None and number_of(f, "high") is None]
     always = [f for f in facts if number_of(f, "value") is None and number_of(f, "high") is not None]
-    detail = "; ".join(dict.fromkeys(_reason(f) for f in facts))
     parts = []
     if len(values) == 1:
         parts.append(short_number(values[0]))
@@ -108,7 +140,20 @@ def frontier_field(facts: Sequence[Row]) -> FrontierField:
     if holds:
         some = f" in {len(holds)} of {len(facts)}" if len(holds) < len(facts) else ""
         parts.append(f"holds{some}")
-    return FrontierField(", ".join(parts), detail)
+    ends = {(number_of(f, "low"), number_of(f, "high")) for f in found}
+    between = [(low, high) for low, high in ends if low is not None and high is not None]
+    timed = unit is not None and unit.kind == "times" and bool(between)
+    return FrontierField(
+        ", ".join(parts),
+        _told(list(dict.fromkeys(_reason(f) for f in facts))),
+        f"{short_number(between[0][0])} to {short_number(between[0][1])}" if len(between) == 1 else "",
+        all(low <= 1 <= high for low, high in between) if timed else None,
+    )
+
+
+def _told(reasons: list[str]) -> str:
+    more = len(reasons) - _MOST_REASONS
+    return "; ".join(reasons[:_MOST_REASONS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _reason(fact: Row) -> str:

@@ -31,6 +31,13 @@ class CaseInfo:
     axes: Mapping[str, AxisUnit] = field(default_factory=dict)
     zipped: tuple[tuple[str, ...], ...] = ()
     """Axes that move together."""
+    mode: str = "forward"
+    """`backward` where the case is about a gradient."""
+
+    @property
+    def is_gradient(self) -> bool:
+        """Whether the case is about a gradient."""
+        return self.mode == "backward"
 
     def axis(self, name: str) -> AxisUnit:
         """Return the unit of an axis."""
@@ -57,7 +64,6 @@ _MEASURED: Final = {
         Column("time_ci_low_s", "95 % interval, low", "s", "seconds"),
         Column("time_ci_high_s", "95 % interval, high", "s", "seconds"),
         Column("time_min_s", "Shortest time", "s", "seconds", better="low"),
-        Column("interval", "95 % interval, ±", "", "percent"),
         Column("samples", "Samples", "", "integer"),
         Column("calls", "Calls a sample", "", "integer"),
         Column("converged", "Converged", "", "text"),
@@ -82,8 +88,17 @@ def cases_of(run: Run) -> dict[str, CaseInfo]:
 
 
 def case_info(case: Case, operation: Any) -> CaseInfo:
-    """Return one case's description; what its operation left out is empty."""
+    """Return one case's description; what its operation left out is empty.
+
+    Of a gradient, formula and bound are those stored under `gradient` of the operation.
+    """
     known = operation if isinstance(operation, Mapping) else {}
+    title = exact(known.get("title")) or case.operation
+    gradient = case.differentiate is not None
+    if gradient:
+        title = f"{title}, gradient"
+        of_gradient = known.get("gradient")
+        known = of_gradient if isinstance(of_gradient, Mapping) else {}
     texts = {key: exact(known.get(key)) for key in ("formula", "bound_formula", "bound_source")}
     return CaseInfo(
         name=case.name,
@@ -91,9 +106,10 @@ def case_info(case: Case, operation: Any) -> CaseInfo:
         description=case.description,
         topic=case.topic,
         operation=case.operation,
-        operation_title=exact(known.get("title")) or case.operation,
+        operation_title=title,
         axes={a.name: AxisUnit(a.unit, a.kind) for a in case.axes},
         zipped=case.zipped,
+        mode="backward" if gradient else "forward",
         **texts,
     )
 

@@ -86,13 +86,11 @@ def _panel(rows: Sequence[Row], dtype: str, powers: Sequence[int], styles: Style
         rows, lambda r: (text_of(r, "formulation"), text_of(r, "backend"))
     ).items():
         name, style = f"{formulation} · {backend}", styles.style(formulation, backend)
-        points, marks = _points(line, name, y)
+        points, marks = _points(line, y)
         if points:
             series.append(Series(name, style, points, joined=False))
             worst = max(points, key=lambda p: p.y)
-            spoken.append(
-                f"{name}: {counted(len(points), 'point')}, at worst {worst.title.partition(': ')[2]}."
-            )
+            spoken.append(f"{name}: {counted(len(points), 'point')}, at worst {worst.title}.")
         if marks:
             lanes.append(Lane(name, style, marks))
             spoken.append(f"{name} broke at {counted(len(marks), 'place')}.")
@@ -124,17 +122,17 @@ def law_line(power: int, u: float, x: LogScale, y: LogScale) -> Guide:
     return Guide("law", ends, _NAMES.get(power, f"κ^{power} u"))
 
 
-def _points(rows: Sequence[Row], name: str, y: LogScale) -> tuple[tuple[Point, ...], tuple[BrokenMark, ...]]:
+def _points(rows: Sequence[Row], y: LogScale) -> tuple[tuple[Point, ...], tuple[BrokenMark, ...]]:
     points, marks = [], []
     for row in rows:
         condition, error, outcome = number_of(row, "condition"), error_of(row), text_of(row, "outcome")
         if not condition:
             continue
-        place = f"{name} at κ = {significant(condition)}"
+        place = f"at κ = {significant(condition)}"
         if outcome != "ok":
             marks.append(BrokenMark(condition, outcome, place))
         elif error is not None:
             shown = f"error {significant(error)}" if error else "exact"
             at = max(y.low, error)
-            points.append(Point(condition, at, f"{place}: {shown}"))
+            points.append(Point(condition, at, f"{shown} {place}"))
     return tuple(points), tuple(marks)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from harness.model import SKIP_WORDS
 from harness.report.view.rows import (
     Row,
     by_precision,
@@ -27,6 +28,8 @@ LEVELS: Final = 7
 """Steps of the colour scale, from all digits left (0) to none (6)."""
 _ALARMING: Final = 4
 """From this step on, a field says that so few digits are all that its bound promises."""
+
+_UNAVAILABLE: Final = SKIP_WORDS[1]
 
 Kind = Literal["digits", "broken", "missing"]
 
@@ -87,6 +90,8 @@ class Matrix:
     cells: int
     has_results: bool
     """Whether lines differ in `result`."""
+    absent: tuple[str, ...] = ()
+    """Backends that are not on this machine, with the reason: they have no lines."""
 
 
 def digits_matrix(rows: Sequence[Row]) -> Matrix | None:
@@ -94,7 +99,10 @@ def digits_matrix(rows: Sequence[Row]) -> Matrix | None:
     if not any(text_of(r, "outcome") for r in rows):
         return None
     several = has_several_outputs(rows)
-    dtypes = by_precision(text_of(r, "dtype") for r in rows)
+    absent = [r for r in rows if is_absent(r)]
+    rows = [r for r in rows if not is_absent(r)]
+    ran = {text_of(r, "dtype") for r in rows if not is_skipped(r)}
+    dtypes = by_precision(d for r in rows if (d := text_of(r, "dtype")) in ran)
     headings = tuple(Heading(d, capacity(d)) for d in dtypes)
     made = []
     for formulation, same in grouped(rows, lambda r: text_of(r, "formulation")).items():
@@ -104,7 +112,21 @@ def digits_matrix(rows: Sequence[Row]) -> Matrix | None:
             fields = tuple(field_of(by_dtype.get(h.dtype, []), h.capacity) for h in headings)
             made.append(Line(formulation, backend, result, fields))
     cells = len({text_of(r, "cell") for r in rows if not is_skipped(r)})
-    return Matrix(headings, tuple(made), cells, any(line.result for line in made))
+    return Matrix(headings, tuple(made), cells, any(line.result for line in made), _absences(absent))
+
+
+def _absences(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Tell which backends are absent, why, and how many cells that leaves out."""
+    told = grouped(rows, lambda r: (text_of(r, "backend"), text_of(r, "reason")))
+    return tuple(
+        f"{backend} is {reason} ({counted(len({text_of(r, 'cell') for r in group}), 'cell')})"
+        for (backend, reason), group in told.items()
+    )
+
+
+def is_absent(row: Row) -> bool:
+    """Return whether a cell was skipped because its backend is not on this machine."""
+    return is_skipped(row) and text_of(row, "reason").startswith(f"{_UNAVAILABLE}:")
 
 
 def field_of(rows: Sequence[Row], holds: float | None) -> Field:

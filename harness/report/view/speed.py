@@ -14,8 +14,6 @@ from harness.report.view.scales import LinearScale, LogScale, Scale, choose_scal
 from harness.report.view.text import seconds, significant
 
 WORK: Final = "flops"
-INTERVAL: Final = "interval"
-"""Column of the speed table: half the width of the interval."""
 _FAR: Final = 200.0
 """Shares above this, in %, need a logarithmic scale."""
 _NOTE: Final = 34
@@ -40,13 +38,6 @@ class _Quantity:
 def is_timed(row: Row) -> bool:
     """Return whether the row has a time."""
     return number_of(row, "time_median_s") is not None
-
-
-def half_width(row: Row) -> float | None:
-    """Return half the 95 % interval of the median time, as a share of it."""
-    low, high = number_of(row, "time_ci_low_s"), number_of(row, "time_ci_high_s")
-    middle = number_of(row, "time_median_s")
-    return None if low is None or high is None or not middle else (high - low) / 2 / middle
 
 
 def speed_figures(rows: Sequence[Row], case: CaseInfo, styles: Styles, key: str) -> list[Figure]:
@@ -123,7 +114,7 @@ def _panel(
     lines = grouped(rows, lambda r: (text_of(r, "formulation"), text_of(r, "backend")))
     for (formulation, backend), line in lines.items():
         name = f"{formulation} · {backend}"
-        points = _points(line, quantity, along, name)
+        points = _points(line, quantity, along)
         kept = [p for p in points if p]
         if kept:
             series.append(Series(name, styles.style(formulation, backend), points))
@@ -167,7 +158,7 @@ def peak_labels(peaks: dict[str, float]) -> list[tuple[str, float]]:
     ]
 
 
-def _points(rows: Sequence[Row], quantity: _Quantity, along: Along, name: str) -> tuple[Point | None, ...]:
+def _points(rows: Sequence[Row], quantity: _Quantity, along: Along) -> tuple[Point | None, ...]:
     at = grouped(rows, lambda r: number_of(r, along.column))
     points: list[Point | None] = []
     for value in along.values:
@@ -178,7 +169,7 @@ def _points(rows: Sequence[Row], quantity: _Quantity, along: Along, name: str) -
         row = next(r for v, r in cells if v == slowest)
         low, high = quantity.ends(row) or (None, None)
         time = "" if (t := number_of(row, "time_median_s")) is None else f", {seconds(t)} a call"
-        title = f"{name} at {along.say(value)}: {quantity.shown(slowest)}{time}"
+        title = f"{quantity.shown(slowest)} at {along.say(value)}{time}"
         points.append(Point(value, slowest, title, low, high))
     return tuple(points)
 

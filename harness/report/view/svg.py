@@ -9,11 +9,9 @@ from harness.report.view.chart import Lane, LegendKey, Panel, Point, Series, Sty
 from harness.report.view.scales import Tick, short_number
 from harness.report.view.text import OUTCOME_GLYPHS, outcome_words
 
-WIDTH: Final = 280
 LEFT: Final = 52
 RIGHT: Final = 10
 TOP: Final = 26
-PLOT: Final = 140
 INSET: Final = 10
 """Between the frame and the first and last value, so that no mark is cut."""
 LANE: Final = 14
@@ -29,40 +27,47 @@ MOST_VALUES: Final = 18
 
 
 def panel_svg(panel: Panel, key: str) -> str:
-    """Return one panel as an SVG element; `key` makes its ids unique."""
-    lanes_at = TOP + PLOT + 4
+    """Return one panel as an SVG element; `key` makes its ids unique.
+
+    Marks lie in a group for each series, which carries its name; a mark tells the rest.
+    """
+    lanes_at = TOP + panel.plot + 4
     axis_at = lanes_at + LANE * len(panel.lanes) + (2 if panel.lanes else -4)
-    height = axis_at + FOOT
+    height, right = axis_at + FOOT, panel.width - RIGHT
+    wide = " wide" if panel.width > Panel.__dataclass_fields__["width"].default else ""
     parts = [
-        f'<svg class="panel" role="img" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+        f'<svg class="panel{wide}" role="img" tabindex="0" viewBox="0 0 {panel.width} {height}" '
         f'aria-label="{escape(panel.title)}" aria-describedby="{key}d">',
         f'<desc id="{key}d">{escape(panel.description)}</desc>',
         f'<text class="pt" x="4" y="15">{escape(panel.title)}</text>',
-        f'<text class="pn" x="{WIDTH - RIGHT}" y="15">{escape(panel.note)}</text>',
-        f'<rect class="bg" x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" height="{PLOT}"/>',
+        f'<text class="pn" x="{right}" y="15">{escape(panel.note)}</text>' if panel.note else "",
+        f'<path class="bg" d="M{LEFT} {TOP}H{right}V{TOP + panel.plot}H{LEFT}Z"/>',
         *_y_axis(panel),
         *_x_axis(panel, axis_at),
         *_guides(panel),
-        *(part for series in panel.series for part in _series(panel, series)),
-        *(part for n, lane in enumerate(panel.lanes) for part in _lane(panel, lane, lanes_at + n * LANE)),
+        *(_series(panel, series) for series in sorted(panel.series, key=lambda s: not s.faint)),
+        *(_lane(panel, lane, lanes_at + n * LANE) for n, lane in enumerate(panel.lanes)),
     ]
     if panel.nothing and not any(p for s in panel.series for p in s.points):
-        middle = (LEFT + WIDTH - RIGHT) / 2
-        parts.append(f'<text class="no" x="{middle}" y="{TOP + PLOT / 2}">{escape(panel.nothing)}</text>')
+        middle = (LEFT + right) / 2
+        parts.append(
+            f'<text class="no" x="{_at(middle)}" y="{TOP + panel.plot / 2}">{escape(panel.nothing)}</text>'
+        )
     parts.append("</svg>")
     return "".join(parts)
 
 
 def legend_svg(entry: LegendKey) -> str:
     """Return the small picture of a legend entry; its words stand beside it."""
-    head = '<svg class="key" width="28" height="14" viewBox="0 0 28 14" aria-hidden="true">'
+    head = '<svg class="key" viewBox="0 0 28 14">'
     if entry.style is not None:
-        line = f'<path class="l s{entry.style.colour}" d="M2 7H26"/>'
-        return head + line + _mark(entry.style, 14, 7, "") + "</svg>"
+        mark = _mark(entry.style, 14, 7)
+        return f'{head}<g class="{_classes(entry.style)}"><path class="l" d="M2 7H26"/>{mark}</g></svg>'
     if entry.fill is not None:
-        return head + _mark_path("circle", 14, 7, f"m plain {entry.fill}", _RADII[entry.fill], "") + "</svg>"
+        mark = _mark_path("circle", 14, 7, _RADII[entry.fill])
+        return f'{head}<g class="m plain {entry.fill}">{mark}</g></svg>'
     if entry.guide is not None:
-        shade = '<rect class="sh" x="2" y="7" width="24" height="6"/>' if entry.guide == "bound" else ""
+        shade = '<path class="sh" d="M2 7H26V13H2Z"/>' if entry.guide == "bound" else ""
         return f'{head}{shade}<path class="g-{entry.guide}" d="M2 7H26"/></svg>'
     glyph = OUTCOME_GLYPHS.get(entry.outcome or "", "?")
     return f'{head}<text class="gl" x="14" y="11">{escape(glyph)}</text></svg>'
@@ -70,13 +75,13 @@ def legend_svg(entry: LegendKey) -> str:
 
 def _across(panel: Panel, value: float) -> float | None:
     place = panel.x.place(value)
-    return None if place is None else LEFT + INSET + place * (WIDTH - LEFT - RIGHT - 2 * INSET)
+    return None if place is None else LEFT + INSET + place * (panel.width - LEFT - RIGHT - 2 * INSET)
 
 
 def _up(panel: Panel, value: float) -> float | None:
     """Where a value lies vertically; what lies outside the scale is kept on its edge."""
     place = panel.y.place(value)
-    return None if place is None else TOP + PLOT * (1 - min(1.0, max(0.0, place)))
+    return None if place is None else TOP + panel.plot * (1 - min(1.0, max(0.0, place)))
 
 
 def _at(number: float) -> str:
@@ -84,30 +89,32 @@ def _at(number: float) -> str:
 
 
 def _y_axis(panel: Panel) -> list[str]:
-    parts = []
-    for tick in panel.y.ticks(6):
-        y = _up(panel, tick.value)
-        if y is None:
-            continue
-        parts.append(f'<path class="gr" d="M{LEFT} {_at(y)}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text class="ty" x="{LEFT - 6}" y="{_at(y + 3.5)}">{escape(tick.label)}</text>')
-    middle = _at(TOP + PLOT / 2)
-    parts.append(
-        f'<text class="at" transform="rotate(-90 10 {middle})" x="10" y="{middle}">'
-        f"{escape(panel.y_title)}</text>"
+    ticks = [(t, y) for t in panel.y.ticks(6) if (y := _up(panel, t.value)) is not None]
+    right, middle = panel.width - RIGHT, _at(TOP + panel.plot / 2)
+    lines = "".join(f"M{LEFT} {_at(y)}H{right}" for _, y in ticks)
+    labels = "".join(
+        f'<text x="{LEFT - 6}" y="{_at(y + 3.5)}">{escape(t.label)}</text>' for t, y in ticks if t.label
     )
-    return parts
+    return [
+        f'<path class="gr" d="{lines}"/><g class="ty">{labels}</g>' if ticks else "",
+        f'<text class="at" transform="rotate(-90 10 {middle})" x="10" y="{middle}">'
+        f"{escape(panel.y_title)}</text>",
+    ]
 
 
 def _x_axis(panel: Panel, at: float) -> list[str]:
-    parts = [f'<path class="ax" d="M{LEFT} {_at(at)}H{WIDTH - RIGHT}"/>']
-    for tick, x, labelled in placed_ticks(panel):
-        parts.append(f'<path class="ax" d="M{_at(x)} {_at(at)}v{4 if labelled else 3}"/>')
-        if labelled:
-            parts.append(f'<text class="tx" x="{_at(x)}" y="{_at(at + 15)}">{escape(tick.label)}</text>')
-    middle = _at((LEFT + WIDTH - RIGHT) / 2)
-    parts.append(f'<text class="at" x="{middle}" y="{_at(at + 31)}">{escape(panel.x_title)}</text>')
-    return parts
+    right = panel.width - RIGHT
+    ticks = placed_ticks(panel)
+    lines = "".join(f"M{_at(x)} {_at(at)}v{4 if labelled else 3}" for _, x, labelled in ticks)
+    labels = "".join(
+        f'<text x="{_at(x)}" y="{_at(at + 15)}">{escape(t.label)}</text>'
+        for t, x, labelled in ticks
+        if labelled
+    )
+    return [
+        f'<path class="ax" d="M{LEFT} {_at(at)}H{right}{lines}"/><g class="tx">{labels}</g>',
+        f'<text class="at" x="{_at((LEFT + right) / 2)}" y="{_at(at + 31)}">{escape(panel.x_title)}</text>',
+    ]
 
 
 def placed_ticks(panel: Panel) -> list[tuple[Tick, float, bool]]:
@@ -148,7 +155,7 @@ def _guides(panel: Panel) -> list[str]:
             places = [(x - INSET, y), (x + INSET, y)]
         path = "M" + "L".join(f"{_at(x)} {_at(y)}" for x, y in places)
         if guide.kind == "bound":
-            parts.append(f'<path class="sh" d="{path}V{TOP + PLOT}H{_at(places[0][0])}Z"/>')
+            parts.append(f'<path class="sh" d="{path}V{TOP + panel.plot}H{_at(places[0][0])}Z"/>')
         parts.append(f'<path class="g-{guide.kind}" d="{path}"/>')
         if not guide.label:
             continue
@@ -168,7 +175,7 @@ def _between(a: tuple[float, float], b: tuple[float, float], share: float) -> tu
     return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])
 
 
-def _series(panel: Panel, series: Series) -> list[str]:
+def _series(panel: Panel, series: Series) -> str:
     placed: list[tuple[Point, float, float] | None] = []
     for point in series.points:
         place = None
@@ -176,23 +183,30 @@ def _series(panel: Panel, series: Series) -> list[str]:
             x, y = _across(panel, point.x), _up(panel, point.y)
             place = None if x is None or y is None else (point, x, y)
         placed.append(place)
-    parts = []
     path = _joined(placed) if series.joined else ""
-    if path:
-        parts.append(f'<path class="l s{series.style.colour} {series.style.fill}" d="{path}"/>')
-    for item in placed:
-        if item is None:
-            continue
-        point, x, y = item
+    parts = [f'<path class="l" d="{path}"/>' if path else ""]
+    intervals, labels = [], []
+    for point, x, y in filter(None, placed):
         low = None if point.low is None else _up(panel, point.low)
         high = None if point.high is None else _up(panel, point.high)
         if low is not None and high is not None:
-            parts.append(
-                f'<path class="ci s{series.style.colour}" d="M{_at(x)} {_at(low)}V{_at(high)}'
-                f'M{_at(x - 3)} {_at(low)}h6M{_at(x - 3)} {_at(high)}h6"/>'
-            )
+            ends = f"M{_at(x - 3)} {_at(low)}h6M{_at(x - 3)} {_at(high)}h6"
+            intervals.append(f"M{_at(x)} {_at(low)}V{_at(high)}{ends}")
         parts.append(_mark(series.style, x, y, point.title))
-    return parts
+        if point.label:
+            labels.append(f'<text class="nr" x="{_at(x)}" y="{_at(y - 8)}">{escape(point.label)}</text>')
+    if intervals:
+        parts.append(f'<path class="ci" d="{"".join(intervals)}"/>')
+    return _group(series.name, series.style, [*parts, *labels], " faint" if series.faint else "")
+
+
+def _group(name: str, style: Style, parts: list[str], more: str = "") -> str:
+    return f'<g class="{_classes(style)}{more}" data-n="{escape(name)}">{"".join(parts)}</g>'
+
+
+def _classes(style: Style) -> str:
+    cross = " cross" if style.shape == "cross" else ""
+    return f"m s{style.colour} {style.fill}{cross}"
 
 
 def _joined(placed: list[tuple[Point, float, float] | None]) -> str:
@@ -212,16 +226,15 @@ def _joined(placed: list[tuple[Point, float, float] | None]) -> str:
 _RADII: Final = {"filled": 3.0, "ring": 4.6, "halo": 6.2}
 
 
-def _mark(style: Style, x: float, y: float, title: str) -> str:
-    classes = f"m s{style.colour} {style.fill}" + (" cross" if style.shape == "cross" else "")
-    return _mark_path(style.shape, x, y, classes, _RADII[style.fill], title)
+def _mark(style: Style, x: float, y: float, title: str = "") -> str:
+    return _mark_path(style.shape, x, y, _RADII[style.fill], title)
 
 
-def _mark_path(shape: str, x: float, y: float, classes: str, r: float, title: str) -> str:
+def _mark_path(shape: str, x: float, y: float, r: float, title: str = "") -> str:
     inside = f"<title>{escape(title)}</title>" if title else ""
     a, b = _at(x), _at(y)
     if shape == "circle":
-        return f'<circle class="{classes}" cx="{a}" cy="{b}" r="{_at(r)}">{inside}</circle>'
+        return f'<circle cx="{a}" cy="{b}" r="{_at(r)}">{inside}</circle>'
     h, c, d, w = 0.9 * r, _at(1.8 * r), _at(1.25 * r), _at(1.15 * r)
     path = {
         "square": f"M{_at(x - h)} {_at(y - h)}h{_at(2 * h)}v{_at(2 * h)}h-{_at(2 * h)}Z",
@@ -230,14 +243,15 @@ def _mark_path(shape: str, x: float, y: float, classes: str, r: float, title: st
         "wedge": f"M{a} {_at(y + 1.2 * r)}l{w} -{_at(2 * r)}h-{_at(2.3 * r)}Z",
         "cross": f"M{_at(x - h)} {_at(y - h)}l{c} {c}m0 -{c}l-{c} {c}",
     }[shape]
-    return f'<path class="{classes}" d="{path}">{inside}</path>'
+    return f'<path d="{path}">{inside}</path>'
 
 
-def _lane(panel: Panel, lane: Lane, at: float) -> list[str]:
+def _lane(panel: Panel, lane: Lane, at: float) -> str:
+    """Draw the signs of one series in a row; equal signs too near to be told apart are one."""
     middle = at + LANE / 2
     parts = [
-        f'<rect class="ln" x="{LEFT}" y="{_at(at + 1)}" width="{WIDTH - LEFT - RIGHT}" height="{LANE - 2}"/>',
-        _mark(lane.style, LEFT - 12, middle, f"{lane.name} broke here"),
+        f'<path class="ln" d="M{LEFT} {_at(at + 1)}H{panel.width - RIGHT}v{LANE - 2}H{LEFT}Z"/>',
+        _mark(lane.style, LEFT - 12, middle, "broke here"),
     ]
     last: tuple[str, float] | None = None
     for mark in sorted(lane.marks, key=lambda m: m.x):
@@ -248,6 +262,6 @@ def _lane(panel: Panel, lane: Lane, at: float) -> list[str]:
         glyph = escape(OUTCOME_GLYPHS.get(mark.outcome, "?"))
         parts.append(
             f'<text class="gl" x="{_at(x)}" y="{_at(middle + 4)}">{glyph}'
-            f"<title>{escape(mark.title)}: {escape(outcome_words(mark.outcome))}</title></text>"
+            f"<title>{escape(outcome_words(mark.outcome))} {escape(mark.title)}</title></text>"
         )
-    return parts
+    return _group(lane.name, lane.style, parts)

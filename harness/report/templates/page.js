@@ -1,0 +1,122 @@
+// What the page does beside its table: marks of figures tell themselves, commands are copied, links open rows.
+
+const addCopying = (root) => {
+  for (const code of root.querySelectorAll(".commands code")) {
+    const button = make("button", { type: "button", class: "copy", "aria-label": "Copy the command" }, "Copy");
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+        button.textContent = "Copied";
+      } catch {
+        getSelection().selectAllChildren(code);
+        button.textContent = "Selected";
+      }
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+    code.after(button);
+  }
+};
+
+// A mark tells itself under the pointer, and under the arrow keys where its figure has the focus.
+const addTelling = () => {
+  const tip = make("div", { class: "tip", role: "status", hidden: true });
+  document.body.append(tip);
+  const told = new WeakMap();
+  let current = null;
+  for (const title of document.querySelectorAll("svg.panel title")) {
+    const mark = title.parentElement;
+    const name = mark.closest("g[data-n]")?.dataset.n;
+    told.set(mark, name ? `${name}: ${title.textContent}` : title.textContent);
+    mark.classList.add("mark");
+    title.remove();
+  }
+  const hide = () => { tip.hidden = true; current?.classList.remove("current"); current = null; };
+  const tell = (mark) => {
+    current?.classList.remove("current");
+    current = mark;
+    mark.classList.add("current");
+    tip.textContent = told.get(mark);
+    tip.hidden = false;
+    const at = mark.getBoundingClientRect();
+    const [width, height] = [tip.offsetWidth, tip.offsetHeight];
+    const left = Math.max(8, Math.min(document.documentElement.clientWidth - width - 8, at.left + at.width / 2 - width / 2));
+    tip.style.left = `${left}px`;
+    tip.style.top = `${at.top - height - 8 >= 0 ? at.top - height - 8 : at.bottom + 8}px`;
+  };
+  document.addEventListener("pointerover", (event) => {
+    const mark = event.target instanceof Element && event.target.closest(".mark");
+    if (mark) tell(mark);
+    else if (current && !event.target.closest?.(".tip")) hide();
+  });
+  addEventListener("scroll", hide, { passive: true, capture: true });
+  const left = (mark) => mark.getBoundingClientRect().left;
+  for (const panel of document.querySelectorAll("svg.panel")) {
+    let marks = null;
+    const place = () => marks.indexOf(current);
+    panel.addEventListener("keydown", (event) => {
+      marks ??= [...panel.querySelectorAll(".mark")].sort((a, b) => left(a) - left(b));
+      const steps = { ArrowRight: place() + 1, ArrowLeft: place() < 0 ? marks.length - 1 : place() - 1, Home: 0, End: marks.length - 1 };
+      if (event.key === "Escape") hide();
+      else if (event.key in steps && marks.length) { tell(marks[(steps[event.key] + marks.length) % marks.length]); event.preventDefault(); }
+    });
+    panel.addEventListener("blur", hide);
+  }
+};
+
+// Small tables that stand in the page: their heads sort them.
+const addSorting = (table) => {
+  const collator = new Intl.Collator("en", { numeric: true });
+  const key = (cell) => {
+    const text = cell.textContent.trim();
+    const number = Number(text.replaceAll(",", ""));
+    return text === "" || text === MISSING ? null : Number.isNaN(number) ? text : number;
+  };
+  const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : collator.compare(String(a), String(b)));
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = make("button", { type: "button" }, ...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") === "ascending";
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const rows = [...table.tBodies[0].rows].map((row) => [key(row.cells[column]), row]);
+      rows.sort(([a], [b]) => (a === null || b === null ? (a === null) - (b === null) : down ? compare(b, a) : compare(a, b)));
+      table.tBodies[0].append(...rows.map(([, row]) => row));
+    });
+  });
+};
+
+const addFolding = () => {
+  const folded = [...document.querySelectorAll("details.case")];
+  // What a link points at is opened, and everything for paper.
+  const reveal = () => {
+    const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const closed = target && target.closest("details:not([open])");
+    if (closed) { closed.open = true; target.scrollIntoView(); }
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+  let closed = [];
+  addEventListener("beforeprint", () => { closed = [...document.querySelectorAll("details:not([open])")]; for (const one of closed) one.open = true; });
+  addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+  if (folded.length < 2) return;
+  const button = make("button", { type: "button", class: "fold" });
+  const name = () => { button.textContent = folded.every((one) => one.open) ? "Close all cases" : "Open all cases"; };
+  button.addEventListener("click", () => { const open = !folded.every((one) => one.open); for (const one of folded) one.open = open; });
+  for (const one of folded) one.addEventListener("toggle", name);
+  name();
+  document.querySelector("nav").append(button);
+};
+
+const results = makeResults(document.getElementById("table"), readResults(JSON.parse(document.getElementById("data").textContent)));
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-row], a[data-case]");
+  if (!link) return;
+  if (link.dataset.row) { event.preventDefault(); results.open(Number(link.dataset.row)); }
+  else results.show({ chosen: link.dataset.case, columns: link.dataset.view });
+});
+addCopying(document);
+addTelling();
+addFolding();
+document.querySelectorAll("table.sortable").forEach(addSorting);

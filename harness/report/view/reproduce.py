@@ -1,0 +1,94 @@
+"""The commands that measure one cell again and certify its reference."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from harness.model import format_written
+from harness.report.view.rows import Row, text_of
+
+if TYPE_CHECKING:
+    from harness.model import Case
+
+_WORD: Final = re.compile(r'[^\s()"]+')
+_PROFILES: Final = ("quick", "full")
+"""Profiles that a command names; the other is the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """Commands for a shell; empty where the case came from no file."""
+
+    run: str
+    reference: str
+
+
+def reproduction(row: Row, case: Case, others: Iterable[Case], profile: Any) -> Reproduction:
+    """Return the commands for the cell of a row.
+
+    Parameters
+    ----------
+    row
+        A result.
+    case
+        Its case.
+    others
+        All cases of the run: those of the same file may have ids that hold this one's.
+    profile
+        The profile that was run.
+    """
+    if not has_file(case):
+        return Reproduction("", "")
+    rest = " ".join([shlex.quote(case.path), selection(row, case, others), *profile_option(profile)])
+    return Reproduction(f"harness run {rest}", f"harness reference {rest}")
+
+
+def has_file(case: Case) -> bool:
+    """Return whether the case was read from a file, which a command can name."""
+    return not case.path.startswith("<")
+
+
+def profile_option(profile: Any) -> list[str]:
+    """Return the option that asks for a profile; none for the default."""
+    return [f"--{profile}"] if profile in _PROFILES else []
+
+
+def selection(row: Row, case: Case, others: Iterable[Case] = ()) -> str:
+    """Return the options that select the cell of a row among those of its case file, and no other.
+
+    A word of `-k` holds wherever it occurs in an id, so cells whose id only goes on from this one
+    (`n=8` and `n=80`) are excluded by what they end in, and a dtype that ends the id is named.
+    """
+    identity = text_of(row, "cell")
+    wanted = [_word(identity)]
+    for ending in longer_endings(identity, case):
+        wanted.append(f"not {_word(ending)}")
+    for other in others:
+        if other.path == case.path and other.name != case.name and other.name.endswith(case.name):
+            wanted.append(f"not {_word(other.name + '/')}")
+    dtype = text_of(row, "dtype")
+    named = [f"--dtype {shlex.quote(dtype)}"] if identity.endswith(f"/{dtype}") else []
+    return " ".join(["-k " + shlex.quote(" and ".join(wanted)), *named])
+
+
+def longer_endings(identity: str, case: Case) -> list[str]:
+    """Return the endings of ids that are longer than this one and begin with it: `,top=0.55` for `,top=0.5`."""
+    if not case.axes:
+        return []
+    last = case.axes[-1]
+    between = "," if len(case.axes) > 1 else "/"
+    endings = [f"{between}{last.name}={format_written(value)}" for value in last.values]
+    own = max((e for e in endings if identity.endswith(e)), key=len, default=None)
+    return [] if own is None else [e for e in endings if e != own and e.lower().startswith(own.lower())]
+
+
+def _word(text: str) -> str:
+    """Return a text as one word of `-k`; what double quotes part is asked for piece by piece."""
+    if _WORD.fullmatch(text) and text.lower() not in ("and", "or", "not"):
+        return text
+    pieces = [f'"{piece}"' for piece in text.split('"') if piece]
+    return pieces[0] if len(pieces) == 1 else f"({' and '.join(pieces)})"
