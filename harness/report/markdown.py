@@ -133,7 +133,7 @@ def add_gate(page: Page, gate: GateReport) -> None:
         page.add(f"{counted(counts['warnings'], 'entry', 'entries')} of these only warn.")
     lines = [_entry(story) for story in gate_stories(gate.entries)]
     head = "## Against the baseline, worst first\n\n" + table(["", "cell", "what"], "lll", [])
-    page.add_list(head, lines, "kind")
+    page.add_list(head, lines, "finding")
     if gate.notes:
         page.add_list("## The baseline\n", [f"- {limited(note)}" for note in gate.notes], "note")
 
