@@ -7,7 +7,7 @@ itself exactly 1.
 *In pairs*: t is certified to 2⁻¹⁰⁰·Σ|q·k|, so that the exponent is known to about that times the scale,
 δ; exp(x + δ) = exp(x)·(1 + θ) with |θ| ≤ |δ|·(1 + |δ|) for |δ| ≤ 1, and the exponential of a pair is good
 to 2⁻⁹⁷. Weights are held times 2³⁰⁰; those below e⁻⁹⁰⁰ become 0 with the radius 2⁻⁹⁹⁷, which is more than
-e⁻⁹⁰⁰·2³⁰⁰ with δ of at most 2⁻²⁰. A larger δ, or a score beyond float64, is "not known".
+e⁻⁹⁰⁰·2³⁰⁰ with δ of at most 2⁻⁵⁰. A larger δ, or a score beyond float64, is "not known".
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ROUNDED_UP: Final = 1 + 1e-9
 _FAR: Final = 900.0
 _PANEL: Final = 1 << 18
 """Weights that are computed at a time."""
-_UNSURE: Final = 2.0**-20
+_UNSURE: Final = 2.0**-50
 """Error of an exponent above which a weight is not known."""
 _GAP_BITS: Final = (256, 1024, 4096)
 """Precisions for gaps that float64 does not hold: scores reach 2²⁰⁴⁸·d."""
@@ -180,7 +180,7 @@ class Heads:
         own = np.arange(visible.shape[2]) == top
         exponents = pair_arrays.multiply(distances, self.scale_pair).where(visible & ~own)
         sizes = pair_arrays.magnitudes(np.abs(q), np.abs(kt)) * self.scale_up
-        gaps = np.maximum(-exponents.hi, 0.0)
+        gaps = np.maximum(exponents.radius - exponents.hi, 0.0)
         sure = np.all((exponents.radius <= _UNSURE) & (np.abs(exponents.hi) < np.inf), axis=2)
         for c in np.flatnonzero(~sure.all(axis=1)).tolist():
             rows = np.flatnonzero(~sure[c])
@@ -275,7 +275,7 @@ class Weights:
     lifted: Pairs
     """w_ij·2**LIFT."""
     gaps: Floats
-    """scale·(t_i* − t_ij) rounded, at least 0."""
+    """scale·(t_i* − t_ij) in float64, within 2⁻⁵⁰ of it and of itself."""
     sizes: Floats
     """Upper bounds on Σ_d |scale·q_id·k_jd|, of keys not seen as well."""
 

@@ -5,7 +5,7 @@
 Weights come in pairs with a proved error (`attention_weights`), relative to themselves; so does their
 product with V, to 2⁻⁶⁶·Σ_j w_ij |v_jl|, and the division by their sum. An element is good if its radius
 is at most 2⁻¹⁰ ulp or 2⁻¹⁰·u·Σ_j p_ij |v_jl|. Rows that hold another (scores beyond float64 or with sums
-of magnitudes above 2³⁰, a value of no weight beside zeros) are taken in ball arithmetic, at a precision
+of magnitudes above 2³⁵, a value of no weight beside zeros) are taken in ball arithmetic, at a precision
 that is raised until all are good.
 
 *Zeros and other structure.* A key not seen, or of score −inf, takes no part, whatever it holds. A query
