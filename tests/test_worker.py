@@ -417,6 +417,10 @@ def alive(pid):
     [
         (("cupy",), "unknown backend 'cupy'; known: "),
         (("numpy", "--flags", '{"tf32": true}'), "numpy has no flags tf32; known: none"),
+        (
+            ("torch-cuda", "--flags", '{"allow_tf32": "true"}'),
+            "torch-cuda has no flags allow_tf32; known: allow_bf16_reduced_precision_reduction",
+        ),
         (("numpy", "--plugin", "no.such.module"), "'no.such.module' cannot be imported"),
     ],
 )
