@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness import catalogue
-from harness.registry import BACKENDS, OPERATIONS, Lack, Operation, formulations_of, support
+from harness.registry import BACKENDS, FORMULATIONS, OPERATIONS, Lack, Operation, formulations_of, support
 
 PAGE = Path(__file__).resolve().parent / "support.md"
 
@@ -43,6 +43,14 @@ def table(operation: Operation, dtypes: Sequence[str]) -> Iterator[str]:
         yield ""
 
 
+def modes(operation: Operation) -> list[str]:
+    """Return the dtypes that are settings of products, for operations that have any."""
+    if not any("matmul" in f.needs for f in FORMULATIONS.values() if f.operation == operation.name):
+        return []
+    settings = dict.fromkeys(dtype for backend in BACKENDS.values() for dtype in backend.flags)
+    return [dtype for dtype in settings if dtype not in operation.dtypes]
+
+
 def document() -> str:
     """Return docs/support.md."""
     catalogue.load()
@@ -50,7 +58,7 @@ def document() -> str:
     lines += [f"- `{b.name}`: {b.title}" for b in BACKENDS.values()]
     lines += [""]
     for operation in sorted(OPERATIONS.values(), key=lambda o: o.name):
-        lines += table(operation, operation.dtypes)
+        lines += table(operation, [*operation.dtypes, *modes(operation)])
     return "\n".join(lines).rstrip() + "\n"
 
 
