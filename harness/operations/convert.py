@@ -153,7 +153,7 @@ def round_then_cast(xp: Any, x: Any, source: str) -> Thunk:
     (x + c) − c with c = 1.5·2⁵²·q rounds |x| ≤ 2⁵⁰·q to a multiple of q, ties to even, for c/q is even and
     the sum stays in c's binade. q is the spacing of the dtype at x: 2^(1−p)·max(ufp(x), 2^e_min), with the
     unit in the first place of Rump, Error estimation of floating-point summation and dot product, BIT 52,
-    2012, algorithm 3.1: q₀ = φ·x, ufp = |q₀ − (1 − u)·q₀|, φ = 2⁵² + 1. Sizes beyond 4Ω count as 4Ω there.
+    2012: q₀ = φ·x, ufp = |q₀ − (1 − u)·q₀|, φ = 2⁵² + 1. Sizes beyond 4Ω count as 4Ω there.
     What is cast is a number of the dtype, or one of at least Ω + ulp(Ω), which overflows whatever its tie.
     """
     wide = xp.cast_namespace("float64")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FORMULA: Final = "a quarter of the unit in the last place of the correctly rounded result: any other fails"
 SOURCE: Final = (
-    "IEEE 754-2019, 4.3.1 (to nearest, ties to even) and 7.4 (overflow); OCP 8-bit Floating Point "
-    "Specification 1.0, table 4, and OCP Microscaling Formats 1.0, section 5.3 (formats without infinities)"
+    "IEEE 754-2019, 4.3.1 (to nearest, ties to even) and 7.4 (overflow); for formats without infinities the "
+    "OCP 8-bit Floating Point Specification 1.0 (without saturation) and OCP Microscaling Formats 1.0"
 )
 
 

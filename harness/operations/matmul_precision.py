@@ -49,6 +49,8 @@ COLUMNS: Final = 16
 """Equal columns of the second matrix: enough for a kernel of blocks."""
 INNER: Final = (1, 16, 64, 512)
 """Inner indices of products with one or two terms, the others 0: dot products, tiles, blocks of a GPU."""
+PAIRED: Final = (16, 64)
+"""Those for products of two factors of several bits, of which there are many."""
 SMALL_TERMS: Final = ((1, 4), (8, 16), (32, 64), (1024, 1040))
 """(most small terms m, inner indices): 1024 are more than the lanes of any vector unit; some meet B."""
 REACH: Final = 60
@@ -122,7 +124,7 @@ register_operation(
             "rounding over ½; the smallest number found over ω"
         ),
         bound_source=(
-            "what the backend declares; Fasi, Higham, Mikaitis and Pranesh 2021, sections 3.1 to 3.4: "
+            "what the backend declares; Fasi, Higham, Mikaitis and Pranesh 2021: "
             "rounding to nearest errs by half a unit, subnormal numbers are kept"
         ),
         judge=_judge,
@@ -214,7 +216,7 @@ class _Probe:
         seen: dict[tuple[int, int], set[int]] = defaultdict(set)
         for j in range(1, factors.precision):
             first, second = 1 + 2.0 ** -np.arange(j, min(j + 2, factors.precision)), 1 + 2.0**-j
-            for inner in INNER[1:]:
+            for inner in PAIRED:
                 places = _places(inner)
                 rows, column = np.zeros((len(first) * len(places), inner)), np.ones(inner)
                 rows[:, 0], column[0] = scale * np.repeat(first, len(places)), second
@@ -283,17 +285,23 @@ class _Probe:
         import numpy as np
 
         xp, (count, inner) = self.xp, rows.shape
-        columns = np.repeat(column[:, None], COLUMNS, axis=1)
-        a, b, one = self._native(rows), self._native(columns), self._native(column[:, None])
+        left, row_places = self._table(rows)
+        right, places = self._table(column)
+        columns = np.repeat(places[:, None], COLUMNS, axis=1)
+        a, b, one = (
+            _taken(xp, left, row_places),
+            _taken(xp, right, columns),
+            _taken(xp, right, places[:, None]),
+        )
         yield self.product(a, b)
         yield self.product(a, one)
-        yield xp.transpose(self.product(self._native(columns.T), self._native(rows.T)))
+        yield xp.transpose(self.product(_taken(xp, right, columns.T), _taken(xp, left, row_places.T)))
         yield xp.concat([self.product(a[i : i + 1], one) for i in range(count)])
-        stacked = self._native(np.repeat(column[None], count, axis=0))
-        products = self.product(xp.reshape(a, (count, 1, inner)), xp.reshape(stacked, (count, inner, 1)))
-        yield xp.reshape(products, (count, 1))
+        stacked = _taken(xp, right, np.repeat(places[None, :, None], count, axis=0))
+        yield xp.reshape(self.product(xp.reshape(a, (count, 1, inner)), stacked), (count, 1))
 
-    def _native(self, values: NDArray[np.float64]) -> Any:
+    def _table(self, values: NDArray[np.float64]) -> tuple[Any, NDArray[np.intp]]:
+        """Return the different values as a native vector, and where in it each value is."""
         import numpy as np
 
         xp = self.xp
@@ -301,13 +309,21 @@ class _Probe:
         numbers: list[float] = different.tolist()
         self.scalars.update({x: xp.full((1,), xp.scalar(x)) for x in numbers if x not in self.scalars})
         table = xp.concat([self.scalars[x] for x in numbers])
-        return xp.reshape(xp.take(xp.multiply(table, self.one), places.reshape(-1)), values.shape)
+        return xp.multiply(table, self.one), places.reshape(values.shape)
+
+    def _native(self, values: NDArray[np.float64]) -> Any:
+        return _taken(self.xp, *self._table(values))
 
     def _agreeing(self, found: Any, expected: NDArray[np.float64]) -> int:
         """Return how many rows, from the first on, hold nothing but what is expected of them."""
         same = self.xp.equal(found, self._native(expected[:, None]))
         differing = (i for i in range(len(expected)) if not bool(self.xp.all(same[i])))
         return next(differing, len(expected))
+
+
+def _taken(xp: Any, table: Any, places: NDArray[np.intp]) -> Any:
+    """Return a native, contiguous array of the entries of a vector."""
+    return xp.reshape(xp.take(table, places.reshape(-1)), places.shape)
 
 
 def _places(inner: int) -> list[int]:
