@@ -158,6 +158,27 @@ def test_of_huge_scores_outputs_lie_between_the_values() -> None:
     assert judge(problem, [np.zeros((2, 2))], "float32")["y"]["outcome"] == "zeroed"
 
 
+@pytest.mark.parametrize("backend", BACKEND_NAMES)
+def test_infinite_values_and_scores(backend: str) -> None:
+    """A value of inf has a weight above 0; a score of −inf hides its key, and one of +inf leaves NaN."""
+    inputs = {"q": [[1.0, 2.0]], "k": [[1.0, 0.0], [0.5, 1.0]], "v": [[math.inf, 1.0], [2.0, 3.0]]}
+    infinite = problem_of("attention", "float32", inputs)
+    hidden = problem_of(
+        "attention", "float32", {**inputs, "k": [[-math.inf, 1.0], [0.5, 1.0]], "v": np.eye(2)}
+    )
+    undefined = problem_of("attention", "float32", {**inputs, "k": [[math.inf, 1.0], [0.5, 1.0]]})
+    for name in ("scaled", "prescaled", "online"):
+        for problem, expected in (
+            (infinite, [math.inf, None]),
+            (hidden, [0.0, 1.0]),
+            (undefined, [math.nan] * 2),
+        ):
+            (y,), compute = run(problem, name, backend)
+            assert judge(problem, [y], compute)["y"]["outcome"] == "ok", (name, expected)
+            for found, value in zip(y[0], expected, strict=True):
+                assert value is None or np.array_equal(found, value, equal_nan=True)
+
+
 # ---- planted ---------------------------------------------------------------------------------------
 
 

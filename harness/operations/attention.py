@@ -47,7 +47,8 @@ def quantities(problem: ExactProblem) -> dict[str, Any]:
     made = {name: np.zeros(of_rows) for name in ("score_size", "mean_gap", "terms")}
     made |= {name: np.zeros((*q.shape[:-1], size.shape[-1])) for name in ("weight", "tilt")}
     for b in family.blocks(problem):
-        sums = {"weight": b.p @ size[b.index], "tilt": b.tilted @ size[b.index]}
+        with np.errstate(invalid="ignore"):
+            sums = {"weight": b.p @ size[b.index], "tilt": b.tilted @ size[b.index]}
         for name, values in {**b.of_rows(), **sums}.items():
             made[name][b.index][b.rows] = values
     return made
@@ -73,6 +74,7 @@ def bound(
         largest = size.max(axis=-2, keepdims=True)
         within = apart + np.expm1(total + summed) * largest + np.exp(total + summed) * lost
     allowed = np.fmin(spread, within)
+    allowed = np.where(np.isnan(allowed), np.inf, allowed)  # of values that are not all finite
     return {"y": np.where(np.asarray(q["terms"]) == 0, -np.inf, np.log2(allowed))}
 
 

@@ -183,7 +183,8 @@ class Block:
         import numpy as np
 
         seen = np.count_nonzero(self.sees, axis=1)[:, None].astype(np.float64)
-        mean_gap = np.sum(self.p * self.gap, axis=1, keepdims=True)
+        gap = np.where(self.p > 0, self.gap, 0.0)
+        mean_gap = np.sum(self.p * gap, axis=1, keepdims=True)
         return {"score_size": self.size, "mean_gap": mean_gap, "terms": seen}
 
 
@@ -211,6 +212,8 @@ def blocks(problem: ExactProblem) -> Iterator[Block]:
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                 scaled, keys = q[index][rows] * c, k[index].T
                 s = scaled @ keys
+                finite = np.isfinite(scaled).all(axis=1, keepdims=True) & np.isfinite(keys).all(axis=0)
+                sees &= finite | (s != -np.inf)  # a score of −∞ hides its key
                 size = np.max(np.abs(scaled) @ np.abs(keys), axis=1, where=sees, initial=0.0)[:, None]
                 top = np.max(s, axis=1, where=sees, initial=-np.inf)[:, None]
                 gap = np.where(sees, np.maximum(top - s, 0.0), 0.0)
@@ -248,7 +251,7 @@ def score_error(problem: ExactProblem, size: Floats, d: int, precision: Precisio
     """Return Δ_i of each query (module's formula), (…, m, 1), from max_j M_ij."""
     import numpy as np
 
-    q, k = np.abs(problem.inputs["q"]), np.abs(problem.inputs["k"])
+    q, k = (np.where(np.isfinite(x), np.abs(x), 0.0) for x in (problem.inputs["q"], problem.inputs["k"]))
     c = max(scale_size(problem.parameters, d), 1.0)
     relative = SCALE_ROUNDINGS * np.log1p(precision.u_out) + np.log1p(d * precision.u_acc)
     relative += rounded_inputs(precision)
