@@ -191,6 +191,21 @@ def test_quotients_of_shares_underflow_long_before_they_do(backend: str) -> None
         assert_right(problem, "online", backend)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("operation", FAMILY)
+def test_no_gradient_flows_through_the_maximum(operation: str, dtype: str) -> None:
+    """Its derivative cancels, and would leave the rounding errors of the whole row at the largest entry.
+
+    All gradients of softmax add up to 0, and so do p − e_t; 4000 entries leave about u beside p = 1/s there.
+    """
+    generator = np.random.default_rng(1)
+    x = generator.standard_normal((1, 4000))
+    g = generator.uniform(0.5, 2, x.shape) if operation != "logsumexp" else np.array([1.7])
+    problem = of_rows(operation, dtype, x, g)
+    for name in ("shifted", "online"):
+        assert_right(problem, name, "torch-cpu")
+
+
 def test_naive_log_softmax_divides_by_shares_that_are_zero() -> None:
     for dtype, gap in (("float64", 746), ("float32", 105), ("bfloat16", 94), ("float16", 18)):
         problem = of_rows("log_softmax", dtype, [0, -gap], [1.0, 0.5])
