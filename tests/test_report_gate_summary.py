@@ -99,6 +99,18 @@ def test_a_failing_gate_of_20000_rows_is_worst_first_and_bounded() -> None:
     assert "## Environment" in text
 
 
+def test_what_is_new_is_told_once_a_case_and_what_regressed_once_a_formulation() -> None:
+    # 0.25 → 0.50 is not more than twice, so that four of five have grown
+    before = [a_row(n, cell=f"softmax-overflow/f00001/numpy/float32/n={n}") for n in range(5)]
+    now = [{**r, "bound_ratio": 0.5 + n / 100} for n, r in enumerate(before)] + [
+        a_row(n) for n in range(10, 20)
+    ]
+    text = text_of_gate(gated(now, before))
+    assert entries(text) == [("regressed", 1), ("new", 10)]
+    assert "n=4` \\[p\\] and 3 more | bound\\_ratio 0.25 → 0.54 (2.16 ×) |" in text
+    assert "n=10` \\[p\\] and 9 more | ok with bound\\_ratio 0.25 |" in text
+
+
 def test_every_kind_of_entry_can_be_listed() -> None:
     now, before = some_of_each()
     gate = gated(now, before)

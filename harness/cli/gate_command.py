@@ -65,6 +65,7 @@ def gate_lines(report: GateReport, *, told_before: Collection[str] = ()) -> Iter
     Entries of the kinds in `told_before` are counted only.
     """
     from harness.gate import KINDS
+    from harness.report.view.gate import gate_stories
 
     counts = report.counts
     numbers = [f"{counts['compared']} results compared, {counts['unchanged']} unchanged"]
@@ -74,12 +75,12 @@ def gate_lines(report: GateReport, *, told_before: Collection[str] = ()) -> Iter
     if counts["warnings"]:
         numbers.append(f"{counts['warnings']} of them only warn")
     yield f"gate {_SENTENCES[int(report.exit_code)]}: {', '.join(numbers)}"
-    entries = []
-    for entry in report.entries:
-        if entry.kind in told_before:
-            continue
+    lines = []
+    for story in gate_stories(e for e in report.entries if e.kind not in told_before):
+        entry = story.worst
         kind = f"{entry.kind} (warn)" if entry.warns else entry.kind
-        entries.append(f"  {kind:<16}  {told(entry.cell)} [{told(entry.output)}]: {told(entry.message)}")
-    yield from bounded(entries, MOST_ENTRIES, "entries: harness gate --format json")
+        more = f" (and {story.others} more)" if story.others else ""
+        lines.append(f"  {kind:<16}  {told(entry.cell)} [{told(entry.output)}]: {told(entry.message)}{more}")
+    yield from bounded(lines, MOST_ENTRIES, "entries: harness gate --format json")
     for note in report.notes:
         yield f"  note: {told(note)}"

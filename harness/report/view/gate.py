@@ -32,7 +32,7 @@ _STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class GateStory:
-    """Entries of one kind about one formulation, backend and dtype of a case."""
+    """Entries of one kind about one subject: the worst of them, and how many more there are."""
 
     worst: Entry
     others: int
@@ -58,9 +58,17 @@ def _decides(kind: str) -> bool:
 
 
 def gate_stories(entries: Iterable[Entry]) -> list[GateStory]:
-    """Return entries, worst first, told together where the same was found of one formulation."""
-    together = grouped(entries, lambda e: (e.kind, e.warns, *e.cell.split("/")[:4], e.output))
-    return [GateStory(told[0], len(told) - 1) for told in together.values()]
+    """Return entries, worst first, told together where the same was found of one formulation.
+
+    What is new or not to be had on this machine is told together for a whole case.
+    """
+    return [GateStory(told[0], len(told) - 1) for told in grouped(entries, _subject).values()]
+
+
+def _subject(entry: Entry) -> tuple[object, ...]:
+    case, *rest = entry.cell.split("/")[:4]
+    whole_case = entry.kind in ("new", "unavailable")
+    return (entry.kind, entry.warns, case, *(() if whole_case else (*rest, entry.output)))
 
 
 @dataclass(frozen=True, slots=True)
