@@ -14,6 +14,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,16 @@ _OPTIONS: Final = (
     "--host-resolver-rules=MAP * ~NOTFOUND",
     "--remote-debugging-pipe",
 )
+
+
+_EXEC: Final = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for number, end in zip((3, 4), ends):
+    os.dup2(end, number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Puts the ends of the pipes where Chromium expects them, which no shell does for numbers above 9."""
 
 
 def find_browser() -> str | None:
@@ -142,9 +153,8 @@ class Browser:
         theirs_in, ours_out = os.pipe()
         self._in, self._out = ours_in, ours_out
         words = [executable, *_OPTIONS, f"--user-data-dir={profile}", "about:blank"]
-        script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
         self.process = subprocess.Popen(
-            ["sh", "-c", script, "sh", *words],
+            [sys.executable, "-c", _EXEC, str(theirs_in), str(theirs_out), *words],
             pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -27,7 +27,8 @@ def timed(time_s: float, digits: float | None, **values: Any) -> dict[str, Any]:
     """Return a timed row of the case `c`."""
     bits = None if digits is None else digits / math.log10(2)
     return {
-        "cell": f"{values}", "case": "c", "formulation": "f", "backend": "b", "dtype": "float32", "output": "y",
+        "cell": f"{values}", "case": "c", "formulation": "f", "backend": "b", "dtype": "float32",
+        "output": "y",
         "outcome": "ok" if digits is not None else "overflow", "bits": bits, "time_median_s": time_s,
         "verdict": "pass", "axis.n": 8, **values,
     }  # fmt: skip

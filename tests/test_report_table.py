@@ -50,7 +50,7 @@ def test_an_element_that_is_not_a_number_is_no_missing_value() -> None:
 
 
 def test_a_column_without_a_definition_is_headed_by_its_name() -> None:
-    assert column_of("my_metric", {}).title == "my metric"
+    assert column_of("my_metric", {}).title == "My metric"
     assert column_of("bits", KNOWN).title == "Bits left"
 
 

@@ -37,7 +37,10 @@ const addTelling = () => {
     mark.classList.add("current");
     tip.textContent = told.get(mark);
     tip.hidden = false;
-    const at = mark.getBoundingClientRect();
+    put();
+  };
+  const put = () => {
+    const at = current.getBoundingClientRect();
     const [width, height] = [tip.offsetWidth, tip.offsetHeight];
     const left = Math.max(8, Math.min(document.documentElement.clientWidth - width - 8, at.left + at.width / 2 - width / 2));
     tip.style.left = `${left}px`;
@@ -48,7 +51,9 @@ const addTelling = () => {
     if (mark) tell(mark);
     else if (current && !event.target.closest?.(".tip")) hide();
   });
-  addEventListener("scroll", hide, { passive: true, capture: true });
+  // Focus may scroll the page: what the keys tell moves with its mark, what the pointer told goes.
+  const onScroll = () => { if (current?.closest("svg") === document.activeElement) put(); else hide(); };
+  addEventListener("scroll", onScroll, { passive: true, capture: true });
   const left = (mark) => mark.getBoundingClientRect().left;
   for (const panel of document.querySelectorAll("svg.panel")) {
     let marks = null;

@@ -191,7 +191,7 @@ const makeResults = (root, results) => {
     table.tBodies[0].replaceChildren(...lines);
     const number = (n) => n.toLocaleString("en");
     const first = state.page * PAGE + 1;
-    told.textContent = order.length === data.rows ? `${number(data.rows)} rows` : `${number(order.length)} of ${number(data.rows)} rows`;
+    told.textContent = `${order.length === data.rows ? "" : `${number(order.length)} of `}${number(data.rows)} ${data.rows === 1 ? "row" : "rows"}`;
     range.textContent = order.length ? `${number(first)}–${number(first + visible.length - 1)} of ${number(order.length)}` : "no row matches";
     [back.disabled, onward.disabled] = [state.page === 0, state.page >= pages - 1];
     pager.hidden = pages === 1 && order.length > 0;

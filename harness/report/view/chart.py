@@ -12,6 +12,8 @@ COLOURS: Final = 6
 """Distinct colours of formulations; the style sheet has as many."""
 SHAPES: Final = ("circle", "square", "diamond", "triangle", "wedge", "cross")
 FILLS: Final = ("filled", "ring", "halo")
+PANEL: Final = 280
+"""Width of a small multiple, px."""
 OVER: Final = "over"
 """Stands among outcomes for a result whose error is above its bound."""
 
@@ -132,7 +134,7 @@ class Panel:
     """The text alternative."""
     nothing: str = ""
     """What stands in an empty plot."""
-    width: int = 280
+    width: int = PANEL
     """Of the whole panel, in px."""
     plot: int = 140
     """Height of the plot, in px."""

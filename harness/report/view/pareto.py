@@ -111,7 +111,7 @@ def tradeoffs(rows: Sequence[Row], cases: Mapping[str, CaseInfo], styles: Styles
         Begins the ids of the figures.
     """
     timed = [r for r in rows if (number_of(r, "time_median_s") or 0.0) > 0]
-    found = []
+    found: list[tuple[int, Tradeoff]] = []
     for case, of_case in grouped(timed, lambda r: text_of(r, "case")).items():
         sizes = grouped(of_case, lambda r: tuple(axes_of(r).items()))
         at, chosen = max(sizes.items(), key=lambda item: (_series_of(item[1]), _work(item[1])))

@@ -65,18 +65,20 @@ def selection(row: Row, case: Case, others: Iterable[Case] = ()) -> str:
     """
     identity = text_of(row, "cell")
     wanted = [_word(identity)]
-    for ending in longer_endings(identity, case):
-        wanted.append(f"not {_word(ending)}")
-    for other in others:
-        if other.path == case.path and other.name != case.name and other.name.endswith(case.name):
-            wanted.append(f"not {_word(other.name + '/')}")
+    unwanted = longer_endings(identity, case)
+    unwanted += [
+        f"{other.name}/"
+        for other in others
+        if other.path == case.path and other.name != case.name and other.name.endswith(case.name)
+    ]
+    wanted += [f"not {_word(text)}" for text in unwanted]
     dtype = text_of(row, "dtype")
     named = [f"--dtype {shlex.quote(dtype)}"] if identity.endswith(f"/{dtype}") else []
     return " ".join(["-k " + shlex.quote(" and ".join(wanted)), *named])
 
 
 def longer_endings(identity: str, case: Case) -> list[str]:
-    """Return the endings of ids that are longer than this one and begin with it: `,top=0.55` for `,top=0.5`."""
+    """Return the endings of ids that begin with this one and go on: `,top=0.55` for `,top=0.5`."""
     if not case.axes:
         return []
     last = case.axes[-1]

@@ -82,7 +82,7 @@ class CaseSection:
 
 @dataclass(frozen=True, slots=True)
 class OperationSection:
-    """What the report shows of one operation, or of its gradient; its own matrix where it has several cases."""
+    """What the report shows of one operation, or of its gradient: a matrix where it has several cases."""
 
     info: CaseInfo
     key: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Final
 
-from harness.report.view.chart import Lane, LegendKey, Panel, Point, Series, Style
+from harness.report.view.chart import PANEL, Lane, LegendKey, Panel, Point, Series, Style
 from harness.report.view.scales import Tick, short_number
 from harness.report.view.text import OUTCOME_GLYPHS, outcome_words
 
@@ -34,7 +34,7 @@ def panel_svg(panel: Panel, key: str) -> str:
     lanes_at = TOP + panel.plot + 4
     axis_at = lanes_at + LANE * len(panel.lanes) + (2 if panel.lanes else -4)
     height, right = axis_at + FOOT, panel.width - RIGHT
-    wide = " wide" if panel.width > Panel.__dataclass_fields__["width"].default else ""
+    wide = " wide" if panel.width > PANEL else ""
     parts = [
         f'<svg class="panel{wide}" role="img" tabindex="0" viewBox="0 0 {panel.width} {height}" '
         f'aria-label="{escape(panel.title)}" aria-describedby="{key}d">',

@@ -38,4 +38,4 @@ def column_of(name: str, known: Mapping[str, Column]) -> Column:
     if name in known and known[name].title != name:
         return known[name]
     display = "integer" if name in _INTEGERS else ""
-    return Column(name, name.replace("_", " "), display=display)
+    return Column(name, name.replace("_", " ").capitalize(), display=display)
