@@ -6,7 +6,6 @@ that takes it some 50 ms; where neither can, the record says so.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -125,6 +124,8 @@ class UnreadPace:
 
 def gpu_pace(uuid: str) -> Pace:
     """Return the pace of the GPU of that UUID (`GPU-…`): by NVML, else by nvidia-smi, else unread."""
+    import subprocess
+
     try:
         import pynvml
     except ImportError:
@@ -208,6 +209,8 @@ def smi_pace(ask: Callable[[list[str]], str], uuid: str) -> GpuPace:
 
 
 def _nvidia_smi(arguments: list[str]) -> str:
+    import subprocess
+
     done = subprocess.run(
         ["nvidia-smi", *arguments], capture_output=True, text=True, timeout=SMI_TIMEOUT_S, check=True
     )
