@@ -70,9 +70,9 @@ def test_profiles_hold_enough_and_hold_one_another(cases: list[Case]) -> None:
     assert ids["quick"] < ids["default"] < ids["full"]
     assert len(runnable(plans["default"])) >= 600
     timed = [c for c in runnable(plans["default"]) if c.speed is not None and c.backend in BUILT_IN]
-    assert 70 <= len(timed) <= 100
-    # Timing runs alone: what it may take at most must leave half of 180 s to accuracy.
-    assert sum(c.speed.budget_s for c in timed if c.speed is not None) <= 90
+    assert 70 <= len(timed) <= 160
+    # Timing runs alone: what it may take at most must leave half of 240 s to accuracy.
+    assert sum(c.speed.budget_s for c in timed if c.speed is not None) <= 120
 
 
 def test_every_operation_backend_and_dtype_of_the_families_has_cells(full: Plan) -> None:
@@ -88,7 +88,7 @@ def test_every_operation_backend_and_dtype_of_the_families_has_cells(full: Plan)
 
 def test_every_case_tells_what_it_is_for(cases: list[Case]) -> None:
     guide = {row for case in cases for row in case.guide}
-    assert guide >= {"NM4", "NM5", "LR1", "LA2", "LA5", "IN4"}
+    assert guide >= {"NM1", "NM2", "NM3", "NM4", "NM5", "LR1", "LA2", "LA5", "IN2", "IN3", "IN4"}
     for case in cases:
         text = (SHIPPED / f"{case.name}.yaml").read_text("utf-8")  # one case a file, by its name
         assert text.startswith("# yaml-language-server: $schema=../harness/case.schema.json\n"), case.path
