@@ -116,6 +116,7 @@ def test_a_backend_that_is_absent_has_no_lines_but_is_told() -> None:
         result(20.0),
         result(None, **absent, reason="unavailable: no device", cell="1"),
         result(None, **absent, reason="unavailable: no device", cell="2", dtype="tf32"),
+        result(None, **absent, reason="unsupported: no such kernel", cell="3", formulation="g"),
         result(None, verdict="skip", outcome=None, reason="unsupported: no tf32", dtype="tf32"),
     ]
     matrix = digits_matrix(rows)

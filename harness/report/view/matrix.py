@@ -100,7 +100,9 @@ def digits_matrix(rows: Sequence[Row]) -> Matrix | None:
         return None
     several = has_several_outputs(rows)
     absent = [r for r in rows if is_absent(r)]
-    rows = [r for r in rows if not is_absent(r)]
+    running = {text_of(r, "backend") for r in rows if not is_skipped(r)}
+    gone = {text_of(r, "backend") for r in absent} - running
+    rows = [r for r in rows if text_of(r, "backend") not in gone]
     ran = {text_of(r, "dtype") for r in rows if not is_skipped(r)}
     dtypes = by_precision(d for r in rows if (d := text_of(r, "dtype")) in ran)
     headings = tuple(Heading(d, capacity(d)) for d in dtypes)
