@@ -17,12 +17,12 @@ from tests.test_store import make_cell
 
 CASE = """
 case: modes
-title: A softmax in two modes
+title: A log-sum-exp in two modes
 topic: stability
-operation: softmax
-formulations: [naive, shifted]
+operation: logsumexp
+formulations: [library, shifted]
 backends: [{backend}]
-dtypes: [float64, float32]
+dtypes: [float32, bfloat16]
 inputs:
   x: {{recipe: normal, shape: [64]}}
 measure: {{accuracy: {{}}, speed: {{budget_s: 0.05}}}}
@@ -73,8 +73,10 @@ def test_each_mode_was_computed_by_a_worker_of_its_own(run):
 
 
 def test_peaks_of_a_dtype_are_those_of_its_mode_and_bandwidth_is_measured_once_a_device(run):
+    """SciPy computes bfloat16 in float64, whose peak the worker of the bfloat16 mode does not tell."""
+    assert "float64" in {row["compute_dtype"] for row in run.rows}
     peaks = run.header["environment"]["peaks"]
-    assert sorted(p["dtype"] for p in peaks if p["kind"] == "peak") == ["float32", "float64"]
+    assert sorted(p["dtype"] for p in peaks if p["kind"] == "peak") == ["bfloat16", "float32"]
     (bandwidth,) = (p for p in peaks if p["kind"] == "bandwidth")
     assert bandwidth["device"] == "Planted 9000"
 

@@ -27,4 +27,4 @@ class Device(NumpyBackend):
         return {**super().facts(), "device": "Planted 9000", **self.made}
 
 
-register(Device(name="device", title="A device", flags={"float32": {"rounding": "twice"}}))
+register(Device(name="device", title="A device", flags={"bfloat16": {"rounding": "twice"}}))
