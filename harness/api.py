@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ ROOT: Final = Path("reports")
 """Where runs go that are not told where."""
 LATEST: Final = ROOT / "latest"
 BASELINE: Final = ROOT / "baseline"
-REPORTS: Final = ("markdown", "html")
+REPORTS: Final = ("markdown", "junit", "html")
 """What a run writes beside its tables."""
 
 
@@ -118,7 +119,7 @@ class Measured:
 def measure(
     plan: Plan,
     *,
-    out: PathLike | None = None,
+    out: PathLike,
     resume: bool = False,
     timeout_s: float | None = None,
     jobs: int | None = None,
@@ -135,7 +136,7 @@ def measure(
     plan
         What to run.
     out
-        The run's folder; left out: a new one under `reports/`.
+        The run's folder (see `run_folder`).
     resume
         Go on with the run in `out`, or start one if there is none.
     timeout_s
@@ -174,7 +175,7 @@ def measure(
     _check_required(require)
     _check_runnable(plan)
     accepted = None if baseline is None else _baseline(Path(baseline))
-    folder = run_folder(out, resume=resume)
+    folder = Path(out)
     opened = store.start(plan, folder, resume=resume)
     options = Options(programs=Programs(plugins=tuple(plugins)))
     if timeout_s is not None:
@@ -195,10 +196,10 @@ def measure(
         run = store.finish(opened, rows, found, FACT_COLUMNS)
     finally:
         opened.journal.close()
-    written = {name: write_report(run, name) for name in reports}
+    report = None if accepted is None else _compare(run, accepted)
+    written = {name: write_report(run, name, gate=report) for name in reports}
     if folder.absolute().parent == ROOT.absolute():
         store.point_latest(folder)
-    report = None if accepted is None else _compare(run, accepted)
     code = exit_code_of_run(rows, found) if report is None else report.exit_code
     return Measured(run, executed, written, report, code, time.monotonic() - start)
 
@@ -260,17 +261,18 @@ def run(
         max_elements=max_elements,
         plugins=plugins,
     )
-    return measure(
-        planned,
-        out=out,
-        resume=resume,
-        timeout_s=timeout_s,
-        jobs=jobs,
-        require=require,
-        plugins=plugins,
-        reports=reports,
-        progress=progress,
-    ).run
+    with run_folder(out, resume=resume) as folder:
+        return measure(
+            planned,
+            out=folder,
+            resume=resume,
+            timeout_s=timeout_s,
+            jobs=jobs,
+            require=require,
+            plugins=plugins,
+            reports=reports,
+            progress=progress,
+        ).run
 
 
 def load(run: PathLike = LATEST) -> Run:
@@ -286,21 +288,24 @@ def load(run: PathLike = LATEST) -> Run:
     return store.load(run)
 
 
-def run_folder(out: PathLike | None = None, *, resume: bool = False) -> Path:
-    """Return the folder of a run to be made: `out`, or a new one under `reports/`.
+@contextlib.contextmanager
+def run_folder(out: PathLike | None = None, *, resume: bool = False) -> Iterator[Path]:
+    """Give the folder of a run to be made: `out`, or a new one under `reports/`.
 
     Raises
     ------
     UsageError
-        To resume, the folder must be named.
+        To resume, the folder must be named; a new one cannot be made.
     """
-    from harness.store import default_folder
+    from harness.store import claimed_folder
 
     if out is not None:
-        return Path(out)
+        yield Path(out)
+        return
     if resume:
         raise UsageError("--resume needs the folder of the run", "name it with --out")
-    return default_folder(ROOT)
+    with claimed_folder(ROOT) as folder:
+        yield folder
 
 
 def _check_required(require: Sequence[str]) -> None:

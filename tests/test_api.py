@@ -113,19 +113,21 @@ def test_an_unfinished_run_cannot_be_accepted_and_is_inconclusive(folder: Path) 
 def test_what_cannot_be_measured_is_said_before_anything_is(folder: Path) -> None:
     planned = api.plan()
     with pytest.raises(UsageError, match="unknown backend 'torch-gpu'"):
-        api.measure(planned, require=["torch-gpu"])
+        api.measure(planned, out="r", require=["torch-gpu"])
     with pytest.raises(UsageError, match="exclude each other"):
         harness.run(quick=True, full=True)
     with pytest.raises(UsageError, match="--resume needs the folder"):
-        api.measure(planned, resume=True)
+        with api.run_folder(resume=True):
+            pass
     (folder / "b").mkdir()
     (folder / "b" / "results.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UsageError, match="no table of results"):
-        api.measure(planned, baseline="b")
+        api.measure(planned, out="r", baseline="b")
     (folder / "file").write_text("")
     with pytest.raises((UsageError, CouldNotMeasureError), match="file"):
         api.measure(planned, out="file/run")
     assert not (folder / "reports").exists()
+    assert not (folder / "r").exists()
 
 
 def row(cell: str = "one/naive/numpy/float32/top=2", **changes: str) -> dict[str, str]:

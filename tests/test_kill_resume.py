@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from harness import store
+from harness.store.columns import SPEED
 
 FAKE = Path(__file__).with_name("fake_children.py")
 ROOT = FAKE.parents[1]
@@ -101,12 +102,8 @@ def await_none(folder: Path, seconds: float = 10.0) -> list[int]:
 
 def accuracy_of(folder: Path) -> list[dict[str, Any]]:
     """Return a run's rows without what a clock said."""
-    speed = {column.name for column in store.COLUMNS[-16:]} - {"flops", "bytes"}
+    speed = {column.name for column in SPEED} - {"flops", "bytes"}
     return [{k: v for k, v in row.items() if k not in speed} for row in store.load(folder).rows]
-
-
-def test_the_columns_left_out_are_those_of_speed() -> None:
-    assert store.COLUMNS[-16].name == "timer"
 
 
 def test_killed_ten_times_at_random_moments_and_resumed(tmp_path: Path) -> None:

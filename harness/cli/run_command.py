@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import shlex
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,21 +70,18 @@ def command(
     if dry_run:
         echo_plan(plan, format_)
         return 0
-    with _folder(out, resume=resume) as folder:
+    with api.run_folder(out, resume=resume) as folder:
         try:
-            measured = _with_reports(
-                api.measure(
-                    plan,
-                    out=folder,
-                    resume=resume,
-                    timeout_s=timeout_s,
-                    jobs=jobs,
-                    require=require,
-                    plugins=asked["plugins"],
-                    baseline=baseline,
-                    reports=("html",),
-                    progress=progress(),
-                )
+            measured = api.measure(
+                plan,
+                out=folder,
+                resume=resume,
+                timeout_s=timeout_s,
+                jobs=jobs,
+                require=require,
+                plugins=asked["plugins"],
+                baseline=baseline,
+                progress=progress(),
             )
         except (InterruptedRunError, KeyboardInterrupt) as error:  # the second before or after the measuring
             given = click.get_current_context().find_root().obj
@@ -94,49 +89,6 @@ def command(
             raise InterruptedRunError(told, f"go on with: {resuming(given, str(folder))}") from None
     _say(measured, format_)
     return int(measured.exit_code)
-
-
-@contextlib.contextmanager
-def _folder(out: str | None, *, resume: bool) -> Iterator[Path]:
-    """Give the folder of a run; a new one under `reports/` is made at once, so that no other run takes it.
-
-    Where nothing came to be in it, it is removed again.
-    """
-    from harness import api
-    from harness.errors import UsageError
-
-    folder = api.run_folder(out, resume=resume)
-    if out is not None:
-        yield folder
-        return
-    there = folder.parent.exists()
-    for _ in range(1000):
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:  # taken since its name was found
-            folder = api.run_folder()
-        except OSError as error:
-            raise UsageError(
-                f"cannot write to the output folder {folder}: {error.strerror}", "choose another with --out"
-            ) from None
-    try:
-        yield folder
-    finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-            if not there:
-                folder.parent.rmdir()
-
-
-def _with_reports(measured: Measured) -> Measured:
-    """Write the reports that say what the gate found, beside those of the measuring."""
-    from dataclasses import replace
-
-    from harness.report import write_report
-
-    written = {n: write_report(measured.run, n, gate=measured.gate) for n in ("markdown", "junit")}
-    return replace(measured, reports={**measured.reports, **written})
 
 
 def _say(measured: Measured, format_: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from harness.store.columns import AXIS_PREFIX, COLUMNS, Column
 from harness.store.environment import environment
 from harness.store.files import replace_text
+from harness.store.folders import claimed_folder, default_folder
 from harness.store.journal import SCHEMA_VERSION, Journal, read
 from harness.store.rows import rows
 from harness.store.run import (
     OpenRun,
     Run,
-    default_folder,
     finish,
     load,
     point_latest,
@@ -27,6 +27,7 @@ __all__ = [
     "Journal",
     "OpenRun",
     "Run",
+    "claimed_folder",
     "default_folder",
     "environment",
     "finish",

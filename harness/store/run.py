@@ -100,15 +100,6 @@ class Run:
         return frame(self.fact_rows, names)
 
 
-def default_folder(root: Path = Path("reports")) -> Path:
-    """Return a new folder's name under `root`: the time in UTC, to the second."""
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
-    folder, number = root / stamp, 2
-    while folder.exists():
-        folder, number = root / f"{stamp}-{number}", number + 1
-    return folder
-
-
 def start(plan: Plan, folder: Path, *, resume: bool = False) -> OpenRun:
     """Open `folder` for a run of `plan`; nothing is measured unless it can be written.
 

@@ -1,0 +1,51 @@
+"""Where runs go that are not told where: a folder named after the time, which no other run takes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.errors import UsageError
+
+
+def default_folder(root: Path = Path("reports")) -> Path:
+    """Return a new folder's name under `root`: the time in UTC, to the second."""
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    folder, number = root / stamp, 2
+    while folder.exists():
+        folder, number = root / f"{stamp}-{number}", number + 1
+    return folder
+
+
+@contextlib.contextmanager
+def claimed_folder(root: Path = Path("reports")) -> Iterator[Path]:
+    """Give a new folder under `root`, made at once, so that no other run takes it.
+
+    Where nothing came to be in it, it is removed again.
+
+    Raises
+    ------
+    UsageError
+        It cannot be made.
+    """
+    there = root.exists()
+    folder = default_folder(root)
+    for _ in range(1000):
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:  # taken since its name was found
+            folder = default_folder(root)
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to the output folder {folder}: {error.strerror}", "choose another with --out"
+            ) from None
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+            if not there:
+                root.rmdir()
