@@ -116,9 +116,8 @@ def test_what_cannot_be_measured_is_said_before_anything_is(folder: Path) -> Non
         api.measure(planned, out="r", require=["torch-gpu"])
     with pytest.raises(UsageError, match="exclude each other"):
         harness.run(quick=True, full=True)
-    with pytest.raises(UsageError, match="--resume needs the folder"):
-        with api.run_folder(resume=True):
-            pass
+    with pytest.raises(UsageError, match="--resume needs the folder"), api.run_folder(resume=True):
+        pass
     (folder / "b").mkdir()
     (folder / "b" / "results.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UsageError, match="no table of results"):

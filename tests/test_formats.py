@@ -537,7 +537,12 @@ def test_planning_needs_no_numpy():
 
 
 def test_one_dtype_a_format_and_the_modes_of_some():
-    modes = {"tf32": "float32", "float16_reduced": "float16", "bfloat16_reduced": "bfloat16", "float16_accumulate": "float16"}
+    modes = {
+        "tf32": "float32",
+        "float16_reduced": "float16",
+        "bfloat16_reduced": "bfloat16",
+        "float16_accumulate": "float16",
+    }
     assert set(DTYPES) == {*FORMATS, *modes}
     assert {name: DTYPES[name].storage.name for name in modes} == modes
     tf32 = DTYPES["tf32"]

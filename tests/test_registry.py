@@ -213,7 +213,8 @@ def test_every_operation_keeps_its_contract() -> None:
 
     catalogue.load()
     of_libraries = {
-        "softmax", "log_softmax", "logsumexp", "matmul", "dot", "least_squares", "attention", "masked_attention",
+        "softmax", "log_softmax", "logsumexp", "matmul", "dot", "least_squares",
+        "attention", "masked_attention",
     }  # fmt: skip
     probes = {"convert", "round_trip", "add", "format_limits", "matmul_precision", "score_statistics"}
     assert of_libraries | probes == set(OPERATIONS)
@@ -226,4 +227,5 @@ def test_every_operation_keeps_its_contract() -> None:
         assert operation.outputs
         assert operation.cost is not None
         assert ("library" in formulations_of(operation.name)) == (operation.name in of_libraries)
-        assert len(formulations_of(operation.name)) >= 2, operation.name
+        alone = operation.name == "round_trip"  # the cast to and fro is what is asked about
+        assert len(formulations_of(operation.name)) >= 2 - alone, operation.name
