@@ -26,6 +26,12 @@ OUTCOMES: Final = (  # worst first; the first three stand for a cell without out
 )  # fmt: skip
 ELEMENT_OUTCOMES: Final = OUTCOMES[3:]
 VERDICTS: Final = ("fail", "inconclusive", "skip", "pass")
+TIMED_COLUMNS: Final = (
+    "time_median_s", "time_ci_low_s", "time_ci_high_s", "time_min_s", "time_wall_s", "time_cuda_cold_s",
+    "time_cuda_graph_s", "samples", "calls", "overhead_fraction", "noise", "gflops", "gbps", "peak_fraction",
+    "peak_memory_bytes",
+)  # fmt: skip
+"""Columns of results that hold a number where a cell is timed only."""
 SKIP_WORDS: Final = ("excluded", "unavailable", "unsupported")
 """excluded: the case says so. unavailable: not on this machine. unsupported: the backend cannot."""
 

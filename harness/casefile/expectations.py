@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Final
 
 from harness.casefile.examination import Examination, kind_of, shown
 from harness.casefile.schema import COMPARATORS, NAMED_KEYS, ConditionModel, RuleModel
@@ -13,6 +12,7 @@ from harness.errors import did_you_mean
 from harness.model import (
     MODES,
     OUTCOMES,
+    TIMED_COLUMNS,
     Axis,
     Condition,
     Exclusion,
@@ -24,12 +24,6 @@ from harness.model import (
     format_written,
 )
 from harness.registry import BACKENDS, METRICS, formulations_of
-
-TIMED_COLUMNS: Final = (
-    "time_median_s", "time_ci_low_s", "time_ci_high_s", "time_min_s", "samples", "calls",
-    "overhead_fraction", "noise", "gflops", "gbps", "peak_fraction", "peak_memory_bytes",
-)  # fmt: skip
-"""Columns of results that exist where a cell is timed only."""
 
 
 def where(exam: Examination, path: Steps, forms: Mapping[str, ConditionModel]) -> Where:

@@ -11,18 +11,13 @@ from typing import Any, Final
 
 from harness.expect.fitting import Slope, fit_slope
 from harness.expect.measured import Row, breaks, broken_bounds, kept_bounds, measured, number
-from harness.model import Axis, Case, Cell, FactSpec, Plan, Where, Written, format_written
+from harness.model import TIMED_COLUMNS, Axis, Case, Cell, FactSpec, Plan, Where, Written, format_written
 from harness.store.rows import axes_text
 
 FACT_COLUMNS: Final = (
     "fact", "case", "formulation", "backend", "dtype", "mode", "output", "of", "against", "where",
     "value", "low", "high", "unit", "expected", "verdict", "reason", "severity",
 )  # fmt: skip
-
-_TIMED_COLUMNS: Final = frozenset((
-    "time_median_s", "time_ci_low_s", "time_ci_high_s", "time_min_s", "samples", "calls",
-    "overhead_fraction", "noise", "gflops", "gbps", "peak_fraction", "peak_memory_bytes",
-))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +42,10 @@ def facts(rows: Iterable[Row], plan: Plan) -> list[dict[str, Any]]:
     Kinds
     -----
     exponent
-        e of `fit` ~ `against`**e for each of a case's `facts`; `low`, `high`: its 95 % interval. The
-        verdict is `pass` where the whole interval satisfies the expectation, `fail` where all of it is
-        outside, otherwise `inconclusive`: an estimate that may lie anywhere shows nothing. Fewer than three measured points are `inconclusive`, and `skip`
-        where the selection holds no more.
+        e of `fit` ~ `against`**e for each of a case's `facts`; `low`, `high`: its 95 % interval. The verdict is
+        `pass` where the whole interval satisfies the expectation, `fail` where all of it is outside, otherwise
+        `inconclusive`: an estimate that may lie anywhere shows nothing. Fewer than three measured points
+        are `inconclusive`, and `skip` where the selection holds no more.
     frontier
         On a numeric axis, between a last good and a first bad value; `value` is the first bad one,
         `low` and `high` the two. Formulations that hold where another breaks have a row without `value`.
@@ -99,7 +94,7 @@ def _fact(kind: str, case: Case, group: _Group, against: str, **values: Any) -> 
 def _exponents(
     case: Case, spec: FactSpec, cells: Sequence[Cell], rows: Mapping[str, Mapping[str, Row]]
 ) -> Iterator[dict[str, Any]]:
-    timed = spec.fit in _TIMED_COLUMNS
+    timed = spec.fit in TIMED_COLUMNS
     chosen = [c for c in cells if _matches(spec.where, c) and (c.speed is not None if timed else c.accuracy)]
     axis = next((a for a in case.axes if a.name == spec.against), None)
     condition = spec.expect.get("exponent")
