@@ -42,10 +42,10 @@ def facts(rows: Iterable[Row], plan: Plan) -> list[dict[str, Any]]:
     Kinds
     -----
     exponent
-        e of `fit` ~ `against`**e for each of a case's `facts`; `low`, `high`: its 95 % interval. The verdict is
-        `pass` where the whole interval satisfies the expectation, `fail` where all of it is outside, otherwise
-        `inconclusive`: an estimate that may lie anywhere shows nothing. Fewer than three measured points
-        are `inconclusive`, and `skip` where the selection holds no more.
+        e of `fit` ~ `against`**e for each of a case's `facts`; `low`, `high`: its 95 % interval. The
+        verdict is `pass` where the whole interval satisfies the expectation, `fail` where all of it is
+        outside, otherwise `inconclusive`: an estimate that may lie anywhere shows nothing. Fewer than three
+        measured points are `inconclusive`, and `skip` where the selection holds no more.
     frontier
         On a numeric axis, between a last good and a first bad value; `value` is the first bad one,
         `low` and `high` the two. Formulations that hold where another breaks have a row without `value`.
