@@ -401,6 +401,25 @@ def test_the_marks_of_a_figure_are_read_by_keyboard(ordinary: Page) -> None:
     assert ordinary.run("document.querySelector('.tip').hidden")
 
 
+def test_a_packed_figure_is_there_when_its_case_is_opened(page: Page, tmp_path: Path) -> None:
+    run = RUNS["ordinary"]()
+    path = tmp_path / "packed.html"
+    html = page_of(run)
+    panels = re.findall(r'<svg class="panel.*?</svg>', html)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.report.html.FIGURE_BYTES", 0)
+        path.write_text(page_of(run), encoding="utf-8")
+    page.open(path)
+    page.run("for (const one of document.querySelectorAll('details')) one.open = true")
+    page.run("new Promise((done) => setTimeout(done, 300))")
+    assert page.run("document.querySelectorAll('[data-packed]').length") == 0
+    assert page.run("document.querySelectorAll('svg.panel').length") >= len(panels) > 5
+    assert page.run("document.querySelectorAll('.panels > .legend li').length") > 5
+    first = "document.querySelector('svg.panel circle')"
+    assert page.run(f"{first}.namespaceURI") == "http://www.w3.org/2000/svg"
+    assert page.run(f"{first}.getBoundingClientRect().width") > 0
+
+
 def test_the_colours_can_be_chosen_without_storage(ordinary: Page) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
     light = ordinary.run(background)

@@ -12,6 +12,7 @@ from harness.report.view.summary import (
     count,
     expected_breakages,
     failure_kind,
+    merged,
     skip_groups,
     spans,
     summarise,
@@ -174,6 +175,19 @@ def test_expected_breakages_hold_what_broke_and_passed() -> None:
     (group,) = expected_breakages(rows)
     assert (group.cells, group.where, group.reason) == (2, "f · b · d", "top = 1.01, 2")
     assert group.what == "error above the bound and overflow"
+
+
+def test_breakages_that_differ_in_backend_and_dtype_only_are_told_as_one() -> None:
+    rows = [
+        cell(f"f/{backend}/{dtype}/{top}", outcome="overflow", **{"axis.top": top})
+        for backend in ("b", "c")
+        for dtype in ("d", "e")
+        for top in (1, 2)
+    ]
+    rows.append(cell("g/b/d/1", outcome="overflow", **{"axis.top": 1}))
+    one, other = merged(expected_breakages(rows))
+    assert (one.cells, one.where, one.what, one.reason) == (8, "f · b, c · d, e", "overflow", "top = 1, 2")
+    assert (other.cells, other.where) == (1, "g · b · d")
 
 
 def test_skips_are_grouped_by_reason_the_most_frequent_first() -> None:

@@ -66,6 +66,10 @@ def test_a_frontier_table_has_a_line_for_each_formulation_and_backend() -> None:
         ("shifted", "numpy", "holds"), ("shifted", "torch-cpu", "holds"),
     ]  # fmt: skip
     assert '{"n": 8}' in table.lines[0].fields[0].detail
+    assert [(line.formulation, line.backend) for line in table.breaking] == [
+        ("naive", "numpy"), ("naive", "torch-cpu"),
+    ]  # fmt: skip
+    assert table.holding == "shifted (numpy, torch-cpu)"
 
 
 def test_a_frontier_lies_between_two_values_and_may_be_where_it_is_predicted() -> None:
@@ -91,7 +95,7 @@ def test_predictions_are_the_units_of_each_dtype() -> None:
 
 def test_the_reasons_behind_a_frontier_are_bounded() -> None:
     many = [fact("frontier", "c", value=n, low=0, high=n, reason=f"reason {n}") for n in range(1, 9)]
-    assert frontier_field(many).detail == "reason 1; reason 2; reason 3; and 5 more"
+    assert frontier_field(many).detail == "reason 1; and 7 more"
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,13 @@ MOST_LISTED: Final = 50
 """Entries in the list of the worst; the rest are in the table of all results."""
 MOST_FACTS: Final = 200
 """Rows of the table of facts, those that failed first; the rest are in facts.csv."""
-MOST_GROUPS: Final = 400
+MOST_GROUPS: Final = 250
 """Groups of expected breakages that are told."""
-FIGURE_BYTES: Final = 400_000
-"""What figures may take; the cases whose figures do not fit say so."""
-MATRIX_BYTES: Final = 250_000
+FIGURE_BYTES: Final = 150_000
+"""What figures may take as they are; the others are packed."""
+PACKED_BYTES: Final = 300_000
+"""What packed figures may take; the cases whose figures do not fit say so."""
+MATRIX_BYTES: Final = 300_000
 """What the matrices of cases may take, about."""
 
 
@@ -91,13 +93,13 @@ def contents(run: Run) -> dict[str, Any]:
     profile = run.header.get("profile")
     summary = telling.summarise(run.rows, facts, finished=run.finished)
     by_case = {c: rows for c, rows in grouped(run.rows, lambda r: text_of(r, "case")).items() if c in infos}
-    budget = Budget(FIGURE_BYTES, MATRIX_BYTES, _panel)
+    budget = Budget(FIGURE_BYTES, PACKED_BYTES, MATRIX_BYTES, _panel, _legend)
     operations = operation_sections(by_case, infos, budget)
     speed = speed_sections(by_case, infos, budget)
     known = heading.columns_of(run.header)
     data = payload([r for rows in by_case.values() for r in rows], known, infos, run.plan.cases, profile)
     css, js = _read("report.css"), "\n".join(map(_read, SCRIPTS))
-    told_facts, breakages = facts_table(facts), telling.expected_breakages(run.rows)
+    told_facts, breakages = facts_table(facts), telling.merged(telling.expected_breakages(run.rows))
     return {
         "css": Markup(css),  # noqa: S704 - ours
         "js": Markup(js),  # noqa: S704 - ours

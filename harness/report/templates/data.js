@@ -191,7 +191,8 @@ const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replac
 const commandsOf = (results, row) => {
   const { path } = results.data.cases[results.at("case", row)];
   if (!path) return null;
-  const selected = results.at("select", row) ?? `-k ${quoted(results.at("cell", row))}`;
+  const cell = results.at("cell", row);
+  const selected = results.at("select", row)?.split("\u0001").join(cell) ?? `-k ${quoted(cell)}`;
   const rest = [quoted(path), selected, results.data.options].filter(Boolean).join(" ");
   return { run: `harness run ${rest}`, reference: `harness reference ${rest}` };
 };

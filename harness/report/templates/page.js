@@ -23,21 +23,14 @@ const addTelling = () => {
   document.body.append(tip);
   const told = new WeakMap();
   let current = null;
-  for (const title of document.querySelectorAll("svg.panel title")) {
-    const mark = title.parentElement;
-    const name = mark.closest("g[data-n]")?.dataset.n;
-    told.set(mark, name ? `${name}: ${title.textContent}` : title.textContent);
-    mark.classList.add("mark");
-    title.remove();
-  }
-  const hide = () => { tip.hidden = true; current?.classList.remove("current"); current = null; };
-  const tell = (mark) => {
-    current?.classList.remove("current");
-    current = mark;
-    mark.classList.add("current");
-    tip.textContent = told.get(mark);
-    tip.hidden = false;
-    put();
+  // The browser's own tooltip would come too, so what it says is taken over when it is first asked for.
+  const words = (mark) => {
+    if (!told.has(mark)) {
+      const title = mark.querySelector("title");
+      told.set(mark, title && `${mark.parentElement.dataset.n}: ${title.textContent}`);
+      title?.remove();
+    }
+    return told.get(mark);
   };
   const put = () => {
     const at = current.getBoundingClientRect();
@@ -46,26 +39,52 @@ const addTelling = () => {
     tip.style.left = `${left}px`;
     tip.style.top = `${at.top - height - 8 >= 0 ? at.top - height - 8 : at.bottom + 8}px`;
   };
+  const hide = () => { tip.hidden = true; current?.classList.remove("current"); current = null; };
+  const tell = (mark) => {
+    current?.classList.remove("current");
+    current = mark;
+    mark.classList.add("current");
+    tip.textContent = words(mark);
+    tip.hidden = false;
+    put();
+  };
   document.addEventListener("pointerover", (event) => {
-    const mark = event.target instanceof Element && event.target.closest(".mark");
-    if (mark) tell(mark);
+    const mark = event.target.closest?.("svg.panel g[data-n] > *");
+    if (mark && words(mark)) tell(mark);
     else if (current && !event.target.closest?.(".tip")) hide();
   });
   // Focus may scroll the page: what the keys tell moves with its mark, what the pointer told goes.
   const onScroll = () => { if (current?.closest("svg") === document.activeElement) put(); else hide(); };
   addEventListener("scroll", onScroll, { passive: true, capture: true });
   const left = (mark) => mark.getBoundingClientRect().left;
-  for (const panel of document.querySelectorAll("svg.panel")) {
-    let marks = null;
-    const place = () => marks.indexOf(current);
-    panel.addEventListener("keydown", (event) => {
-      marks ??= [...panel.querySelectorAll(".mark")].sort((a, b) => left(a) - left(b));
-      const steps = { ArrowRight: place() + 1, ArrowLeft: place() < 0 ? marks.length - 1 : place() - 1, Home: 0, End: marks.length - 1 };
-      if (event.key === "Escape") hide();
-      else if (event.key in steps && marks.length) { tell(marks[(steps[event.key] + marks.length) % marks.length]); event.preventDefault(); }
-    });
-    panel.addEventListener("blur", hide);
-  }
+  document.addEventListener("keydown", (event) => {
+    const panel = event.target.closest?.("svg.panel");
+    if (!panel) return;
+    if (event.key === "Escape") { hide(); return; }
+    const marks = [...panel.querySelectorAll("g[data-n] > *")].filter(words).sort((a, b) => left(a) - left(b));
+    const at = marks.indexOf(current);
+    const steps = { ArrowRight: at + 1, ArrowLeft: at < 0 ? marks.length - 1 : at - 1, Home: 0, End: marks.length - 1 };
+    if (!(event.key in steps) || !marks.length) return;
+    tell(marks[(steps[event.key] + marks.length) % marks.length]);
+    event.preventDefault();
+  });
+  document.addEventListener("focusout", (event) => { if (event.target.closest?.("svg.panel")) hide(); });
+};
+
+// Figures for which there was no room as they are: put in their place when their case is opened.
+const unpack = async (place) => {
+  const packed = place.dataset.packed;
+  if (!packed) return;
+  delete place.dataset.packed;
+  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  const drawn = new DOMParser().parseFromString(await new Response(stream).text(), "text/html");
+  place.prepend(...drawn.body.children);
+};
+const addUnpacking = () => {
+  const unpackIn = (root) => Promise.all([...root.querySelectorAll("[data-packed]")].map(unpack));
+  for (const place of document.querySelectorAll("[data-packed]")) if (!place.closest("details:not([open])")) unpack(place);
+  document.addEventListener("toggle", (event) => { if (event.target.open) unpackIn(event.target); }, true);
 };
 
 // Small tables that stand in the page: their heads sort them.
@@ -123,5 +142,6 @@ document.addEventListener("click", (event) => {
 });
 addCopying(document);
 addTelling();
+addUnpacking();
 addFolding();
 document.querySelectorAll("table.sortable").forEach(addSorting);

@@ -244,7 +244,7 @@ const makeResults = (root, results) => {
   const keys = [["/", "filter"], ["↑ ↓", "rows"], ["Enter", "opens a row"], ["PgUp PgDn", "pages"], ["Esc", "back to the filter, and out of it"]];
   const help = make("p", { class: "about", id: "filter-help" },
     "A word must occur in the row; ", make("code", {}, "-word"), " must not; ", make("code", {}, "max_ulp>100"), " or ", make("code", {}, "n=64"),
-    " compares a column. A click on a head sorts up, down, and back to the order of the run. Numbers have six digits here, all of them in ", make("code", {}, "results.csv"), ".",
+    " compares a column. A click on a head sorts up, down, and back to the order of the run. Numbers have four digits here, all of them in ", make("code", {}, "results.csv"), ".",
     make("span", { class: "keys" }, "Keys: ", ...keys.flatMap(([key, does]) => [make("kbd", {}, key), ` ${does}   `])));
   const skipped = data.skipped ? [make("p", { class: "about" }, `${data.skipped.toLocaleString("en")} rows of skipped cells are not among these; `, make("a", { href: "#skipped" }, "their reasons"), ".")] : [];
   root.append(form, help, scroller, pager, ...skipped);

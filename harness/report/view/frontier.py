@@ -16,7 +16,8 @@ from harness.report.view.text import MISSING
 
 _TIMES: Final = "× "
 _POWER: Final = "power of "
-_MOST_REASONS: Final = 3
+_MOST_REASONS: Final = 1
+HOLDS: Final = "holds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class FrontierLine:
     backend: str
     fields: tuple[FrontierField, ...]
 
+    @property
+    def holds(self) -> bool:
+        """Whether it is right at every value in every dtype in which it ran."""
+        return all(f.text in (HOLDS, MISSING) for f in self.fields)
+
 
 @dataclass(frozen=True, slots=True)
 class FrontierTable:
@@ -52,6 +58,17 @@ class FrontierTable:
     lines: tuple[FrontierLine, ...]
     predicted: tuple[str, ...] = ()
     """For each dtype what 1 × the unit is, which is where the threshold is predicted; empty without one."""
+
+    @property
+    def breaking(self) -> tuple[FrontierLine, ...]:
+        """The lines that have a frontier."""
+        return tuple(line for line in self.lines if not line.holds)
+
+    @property
+    def holding(self) -> str:
+        """Those that hold wherever they ran: `shifted (numpy, torch-cpu), online (numpy)`."""
+        groups = grouped((line for line in self.lines if line.holds), lambda line: line.formulation)
+        return ", ".join(f"{name} ({', '.join(line.backend for line in of)})" for name, of in groups.items())
 
 
 def frontier_tables(facts: Sequence[Row], cases: Mapping[str, CaseInfo]) -> list[FrontierTable]:
@@ -139,13 +156,13 @@ def frontier_field(facts: Sequence[Row], unit: AxisUnit | None = None) -> Fronti
         )
     if holds:
         some = f" in {len(holds)} of {len(facts)}" if len(holds) < len(facts) else ""
-        parts.append(f"holds{some}")
+        parts.append(HOLDS + some)
     ends = {(number_of(f, "low"), number_of(f, "high")) for f in found}
     between = [(low, high) for low, high in ends if low is not None and high is not None]
     timed = unit is not None and unit.kind == "times" and bool(between)
     return FrontierField(
         ", ".join(parts),
-        _told(list(dict.fromkeys(_reason(f) for f in facts))),
+        _told(list(dict.fromkeys(_reason(f) for f in (found or facts)))),
         f"{short_number(between[0][0])} to {short_number(between[0][1])}" if len(between) == 1 else "",
         all(low <= 1 <= high for low, high in between) if timed else None,
     )

@@ -2,7 +2,7 @@
 
 A column is one text of items that blanks part: `item*3` stands for three, an empty item for a missing
 value. Items are numbers, texts without blanks, indices into a list of texts (`texts`), or an index
-with the numbers that fill a pattern (`3:0.0136:1`). Numbers have six significant digits; the results
+with the numbers that fill a pattern (`3:0.0136:1`). Numbers have four significant digits; the results
 beside the report have all.
 """
 
@@ -25,15 +25,23 @@ from harness.report.view.text import exact, present
 if TYPE_CHECKING:
     from harness.model import Case
 
-DIGITS: Final = 6
+DIGITS: Final = 4
 """Significant digits of a number that was measured."""
 DIGEST_SHOWN: Final = 10
+_ITSELF: Final = "\x01"
+"""Stands for the id of a cell in the options that select it."""
 _UNSAID: Final = ("1", "elements", "index", "the output's")
 """Units that say nothing beside the title of their column."""
 
 _OF_THE_CASE: Final = frozenset(("case", "operation", "topic", "guide", "mode", "seed", "profile"))
-_ELSEWHERE: Final = _OF_THE_CASE | {"cell", "axes", "undecided", "error", "fp_environment"}
-_DIGESTS: Final = frozenset(("inputs_digest", "result_digest"))
+_ELSEWHERE: Final = _OF_THE_CASE | {
+    "cell",
+    "axes",
+    "undecided",
+    "error",
+    "fp_environment",
+    "result_digest",
+}
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 _BLANK: Final = re.compile(r"[\s*]")
 
@@ -124,7 +132,7 @@ def _column(name: str, rows: Sequence[Row]) -> dict[str, Any]:
     values = [row.get(name) for row in rows]
     if name == "reason":
         return _patterns([exact(v) for v in values])
-    if name in _DIGESTS:
+    if name == "inputs_digest":
         return _texts(exact(v)[:DIGEST_SHOWN] for v in values)
     if name == "worst_exact":
         formats = {d: format_of(d) for d in {text_of(r, "dtype") for r in rows}}
@@ -140,7 +148,7 @@ def _column(name: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def number_item(value: Any) -> str:
-    """Return a number as an item: an integer in full, another to six digits; empty where it is missing."""
+    """Return a number as an item: an integer in full, another to four; empty where it is missing."""
     if not present(value):
         return ""
     if isinstance(value, int):
@@ -192,9 +200,10 @@ def _places(rows: Iterable[Row]) -> tuple[list[int], list[list[Any]]]:
 
 
 def _selection(row: Row, cases: Mapping[str, Case]) -> str:
-    """Return the options that select the cell, empty where its id alone does."""
+    """Return the options that select the cell with its id marked, empty where the id alone does."""
     case = cases.get(text_of(row, "case"))
     if case is None or not has_file(case):
         return ""
     options = selection(row, case, cases.values())
-    return "" if options == f"-k {shlex.quote(text_of(row, 'cell'))}" else options
+    identity = text_of(row, "cell")
+    return "" if options == f"-k {shlex.quote(identity)}" else options.replace(identity, _ITSELF, 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from harness.report.view.chart import Figure, Panel, Styles
+from harness.report.view.chart import Figure, LegendKey, Panel, Styles
 from harness.report.view.curves import digit_figures
 from harness.report.view.header import CaseInfo
 from harness.report.view.laws import law_figures
@@ -18,7 +20,7 @@ from harness.report.view.summary import Counts, count
 
 FEW_CASES: Final = 6
 """Up to so many cases are open when the page opens; of more only those with a failure."""
-_FIELD_BYTES: Final = 110
+_FIELD_BYTES: Final = 75
 """Of one field of a matrix, about."""
 
 
@@ -28,17 +30,27 @@ class DrawnFigure:
 
     figure: Figure
     panels: tuple[str, ...]
+    """Empty where the panels are packed."""
+    packed: str = ""
+    """The legend and the panels, deflated and in base64: the page's script puts them in their place."""
     front: tuple[Contender, ...] = ()
     """Named beside a figure of digits against time."""
 
 
 @dataclass
 class Budget:
-    """What figures and matrices may take; what does not fit is left out and said to be."""
+    """What figures and matrices may take.
+
+    Figures that no longer fit as they are get packed, a sixth of their size, and need the page's script;
+    what does not fit packed either is left out and said to be.
+    """
 
     figures: int
+    packed: int
     matrices: int
     draw: Callable[[Panel, str], str]
+    key: Callable[[LegendKey], str]
+    """Draws an entry of a legend."""
     left_out: list[str] = field(default_factory=list)
     """Titles of cases without all of their figures."""
 
@@ -46,16 +58,26 @@ class Budget:
         self, figures: Iterable[Figure], title: str, front: tuple[Contender, ...] = ()
     ) -> tuple[DrawnFigure, ...]:
         """Return the figures that fit, drawn."""
-        kept = []
+        kept: list[DrawnFigure] = []
         for figure in figures:
             panels = tuple(self.draw(p, f"{figure.key}p{n}") for n, p in enumerate(figure.panels))
             size = sum(len(p.encode()) for p in panels)
-            if size > self.figures:
-                self.left_out += [title] if title not in self.left_out[-1:] else []
+            if size <= self.figures:
+                self.figures -= size
+                kept.append(DrawnFigure(figure, panels, front=front))
                 continue
-            self.figures -= size
-            kept.append(DrawnFigure(figure, panels, front))
+            packed = pack(self._whole(figure, panels)) if self.packed > 0 else ""
+            if packed and len(packed) <= self.packed:
+                self.packed -= len(packed)
+                kept.append(DrawnFigure(figure, (), packed, front))
+            else:
+                self.packed = 0  # those after it do not fit either, and are not worth drawing
+                self.left_out += [title] if title not in self.left_out else []
         return tuple(kept)
+
+    def _whole(self, figure: Figure, panels: tuple[str, ...]) -> str:
+        legend = "".join(map(self.key, figure.legend))
+        return f'<ul class="legend" aria-hidden="true">{legend}</ul>{"".join(panels)}'
 
     def fits(self, matrix: Matrix | None) -> bool:
         """Return whether a matrix fits, and count it where it does."""
@@ -64,6 +86,12 @@ class Budget:
             return False
         self.matrices -= size
         return True
+
+
+def pack(text: str) -> str:
+    """Return a text deflated (RFC 1951, which browsers inflate) and in base64."""
+    deflated = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    return base64.b64encode(deflated.compress(text.encode()) + deflated.flush()).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,6 +258,17 @@ def expected_breakages(rows: Sequence[Row]) -> list[Group]:
     ]
 
 
+def merged(groups: Iterable[Group]) -> list[Group]:
+    """Return groups of breakages of one case that differ in backend or dtype only, told as one."""
+    alike = grouped(groups, lambda g: (g.case, g.where.partition(" · ")[0], g.what, g.reason))
+    found = []
+    for (case, formulation, what, reason), same in alike.items():
+        parts = [list(dict.fromkeys(g.where.split(" · ", 2)[n] for g in same)) for n in (1, 2)]
+        where = " · ".join([formulation, *(", ".join(part) for part in parts)])
+        found.append(Group(sum(g.cells for g in same), case, what, where, reason))
+    return found
+
+
 def skip_groups(rows: Sequence[Row]) -> list[Group]:
     """Return the skipped cells by reason, the most frequent first."""
     groups = grouped((r for r in rows if is_skipped(r)), lambda r: text_of(r, "reason") or "no reason given")
