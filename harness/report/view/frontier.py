@@ -82,7 +82,7 @@ def frontier_tables(facts: Sequence[Row], cases: Mapping[str, CaseInfo]) -> list
         outputs = grouped(group, lambda f: (text_of(f, "output"), text_of(f, "mode")))
         for (output, mode), same in outputs.items():
             names = [output] if len({o for o, _ in outputs}) > 1 else []
-            what = " ".join([*names, "gradient"] if mode == "backward" else names)
+            what = " ".join(names or (["gradient"] if mode == "backward" else []))
             title = info.title if info else case
             tables.append(_table(same, f"{title}: {what}" if what else title, case, against, unit))
     return tables

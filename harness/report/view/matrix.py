@@ -114,7 +114,7 @@ def digits_matrix(rows: Sequence[Row]) -> Matrix | None:
             fields = tuple(field_of(by_dtype.get(h.dtype, []), h.capacity) for h in headings)
             made.append(Line(formulation, backend, result, fields))
     cells = len({text_of(r, "cell") for r in rows if not is_skipped(r)})
-    return Matrix(headings, tuple(made), cells, any(line.result for line in made), _absences(absent))
+    return Matrix(headings, tuple(made), cells, len({line.result for line in made}) > 1, _absences(absent))
 
 
 def _absences(rows: Sequence[Row]) -> tuple[str, ...]:
