@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -271,11 +272,16 @@ def limited(value: object, most: int = _LONGEST) -> str:
 
 
 def code(value: str) -> str:
-    """Return text of bounded length as a code span for a table; its fence is longer than any in it."""
+    """Return text of bounded length as a code span for a table; its fence is longer than any in it.
+
+    In a table a bar is escaped even in code, and a backslash before it may be escaped itself (GitHub Flavored
+    Markdown, 4.10): after an odd number of backslashes one more is shown.
+    """
     flat = shortened(visible(value), _LONGEST)
     longest = max((len(run) for run in _ticks(flat)), default=0)
     fence, pad = "`" * (longest + 1), " " if longest else ""
-    return f"{fence}{pad}{flat}{pad}{fence}".replace("|", "\\|")
+    escaped = re.sub(r"(\\*)\|", lambda m: m[1] + "\\" * (len(m[1]) % 2) + "\\|", flat)
+    return f"{fence}{pad}{escaped}{pad}{fence}"
 
 
 def _ticks(value: str) -> list[str]:

@@ -21,7 +21,7 @@ from harness import __version__
 from harness.errors import CouldNotMeasureError, UsageError
 from harness.model import Plan
 from harness.protocol import decode, encode
-from harness.registry import METRICS, OPERATIONS
+from harness.registry import METRICS, OPERATIONS, Gradient, Operation
 from harness.store.columns import COLUMNS
 from harness.store.environment import differences, environment
 from harness.store.files import replace_text
@@ -298,8 +298,9 @@ def _header(
         ],
         "operations": {
             o.name: {
-                key: getattr(o, key)
-                for key in ("title", "formula", "bound_formula", "bound_source", "reference_version")
+                "title": o.title,
+                **_told(o),
+                **({} if o.gradient is None else {"gradient": _told(o.gradient)}),
             }
             for o in OPERATIONS.values()
             if o.name in used
@@ -310,6 +311,11 @@ def _header(
         },
         "digests": dict(digests),
     }
+
+
+def _told(proved: Operation | Gradient) -> dict[str, Any]:
+    names = ("formula", "bound_formula", "bound_source", "reference_version")
+    return {name: getattr(proved, name) for name in names}
 
 
 def _write_header(folder: Path, header: Mapping[str, Any], plan: Plan) -> None:
