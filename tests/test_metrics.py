@@ -135,6 +135,18 @@ def test_ulps_of_neighbours() -> None:
     assert row["max_rel_error"] == pytest.approx(2 * ulp / 1.5, rel=1e-12)
 
 
+def test_bits_of_elements_that_may_cancel_are_those_of_the_whole_output() -> None:
+    """An error of 4u beside elements of 1: all digits of the small element are gone, two bits of the norm."""
+    u = 2.0**-24
+    exact, computed = [1.0, u], [1.0, 5 * u]
+    whole = make_operation(1.0, normwise=True)
+    assert scored(exact, computed, bound=1.0)["bits"] == 0
+    assert scored(exact, computed, operation=whole)["bits"] == pytest.approx(24 - 2, abs=1e-9)
+    # each element is correctly rounded, and the norm tells 1/3: 2⁻¹⁴⁹ is all that the format has there
+    third = ReferenceArray.from_fractions([Fraction(3, 4) * Fraction(2) ** -149], (1,))
+    assert scored(third, [2.0**-149], operation=whole)["bits"] == 24
+
+
 def test_a_bias_whose_sum_is_beyond_float64_is_told() -> None:
     # 1e-16 where the exact value is 0: 2.0e307 units of the smallest subnormal each, 1.2e309 together
     row = scored(np.zeros(60), np.full(60, 1e-16), "float64")

@@ -57,4 +57,6 @@ for _name, _title, _formula, _compute in (
         _worst_exact,
     ),
 ):
-    register_metric(Metric(_name, _title, "the output's", _formula, "definition", _compute, "none", "text"), __name__)
+    register_metric(
+        Metric(_name, _title, "the output's", _formula, "definition", _compute, "none", "text"), __name__
+    )

@@ -29,7 +29,8 @@ def _max_rel_error(j: Judgement) -> float | None:
     return float(exp2(np.max(log_ratio)))
 
 
-def _norm_rel_error(j: Judgement) -> float | None:
+def norm_rel_error(j: Judgement) -> float | None:
+    """Return ‖ŷ − y‖₂/‖y‖₂; None where elements are not comparable."""
     at = j.both_finite
     if "norm_rel_error" in j.own:
         return j.own["norm_rel_error"]
@@ -64,7 +65,7 @@ def _condition(j: Judgement) -> float | None:
 def _kappa_error(j: Judgement) -> float | None:
     if "kappa_error" in j.own:
         return j.own["kappa_error"]
-    condition, error = _condition(j), _norm_rel_error(j)
+    condition, error = _condition(j), norm_rel_error(j)
     if condition is None or error is None or condition == 0:
         return None
     ratio = error / condition / j.precision.u_out  # κ·u may be 0 where κ is not: rows of subnormal numbers
@@ -73,7 +74,7 @@ def _kappa_error(j: Judgement) -> float | None:
 
 for _metric in (
     Metric("max_rel_error", "Largest relative error", "1", "max |ŷ − y|/|y|", HIGHAM, _max_rel_error),
-    Metric("norm_rel_error", "Relative error", "1", "‖ŷ − y‖₂/‖y‖₂", HIGHAM, _norm_rel_error),
+    Metric("norm_rel_error", "Relative error", "1", "‖ŷ − y‖₂/‖y‖₂", HIGHAM, norm_rel_error),
     Metric(
         "condition",
         "Condition number",

@@ -62,10 +62,18 @@ def _correctly_rounded(j: Judgement) -> float | None:
 def _bits(j: Judgement) -> float | None:
     import math
 
+    from harness.metrics.relative import norm_rel_error
+
     worst = _max(j)
     if worst is None:
         return None
-    lost = math.inf if math.isinf(worst) else math.log2(max(1.0, 2 * worst))
+    units = 2 * worst
+    if (
+        j.operation.normwise
+    ):  # where each element keeps more than the norm tells, that counts: subnormal numbers
+        whole = norm_rel_error(j)
+        units = units if whole is None else min(units, whole / j.precision.u_out)
+    lost = math.inf if math.isinf(units) else math.log2(max(1.0, units))
     return max(0.0, j.precision.format.precision - lost)
 
 
@@ -95,7 +103,8 @@ for _metric in (
         "bits",
         "Bits left",
         "bit",
-        "max(0, p − log₂ max(1, 2·max_ulp)): a correctly rounded result keeps all p bits",
+        "max(0, p − log₂ max(1, e)): a correctly rounded result keeps all p bits; e is 2·max_ulp, and for sums of "
+        "products at most norm_rel_error/u: single elements may cancel",
         MULLER,
         _bits,
         "high",

@@ -226,6 +226,7 @@ register_operation(
         formula="y_i = Σ_j p_ij v_j, p_i = softmax_j(c·q_i·k_j); causal: over j ≤ i",
         inputs=family.INPUTS,
         outputs=("y",),
+        normwise=True,
         dtypes=family.DTYPES,
         reference=reference,
         reference_version=1,

@@ -131,6 +131,7 @@ register_operation(
         formula="y_i = Σ_j p_ij v_j, p_i = softmax of c·q_i·k_j over j with keep_ij = 1; 0 if there is none",
         inputs={**family.INPUTS, "keep": "broadcasts to (…, m, n); 1: seen, 0: hidden"},
         outputs=("y",),
+        normwise=True,
         dtypes=family.DTYPES,
         reference=reference,
         reference_version=1,

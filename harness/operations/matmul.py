@@ -57,6 +57,7 @@ OPERATION = register_operation(
         formula="C = A·B, c[i,j] = Σ_k a[i,k]·b[k,j]",
         inputs={"a": "(…, m, k)", "b": "(…, k, n), leading dimensions broadcast"},
         outputs=("c",),
+        normwise=True,
         dtypes=("float64", "float32", "bfloat16", "float16"),
         reference=_reference,
         reference_version=1,

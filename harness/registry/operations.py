@@ -141,6 +141,8 @@ class Operation:
     """(input shapes, parameters, bytes of one element) → Cost."""
     signed_zero: bool = False
     """Whether −0 and +0 are different results (elementwise operations and conversions only)."""
+    normwise: bool = False
+    """Whether elements may cancel, so that the digits left are those of the whole output, in its 2-norm."""
     storage: Mapping[str, str] = field(default_factory=dict)
     """Input → the parameter that names the format it is stored in; others are stored as the cell's dtype."""
     gradient: Gradient | None = None
