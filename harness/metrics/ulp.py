@@ -103,8 +103,8 @@ for _metric in (
         "bits",
         "Bits left",
         "bit",
-        "max(0, p − log₂ max(1, e)): a correctly rounded result keeps all p bits; e is 2·max_ulp, and for sums of "
-        "products at most norm_rel_error/u: single elements may cancel",
+        "max(0, p − log₂ max(1, e)): a correctly rounded result keeps all p bits; e is 2·max_ulp, and where "
+        "elements may cancel (products, attention) at most norm_rel_error/u",
         MULLER,
         _bits,
         "high",
