@@ -134,6 +134,9 @@ def test_the_bound_is_the_largest_ulp_over_ratio_in_digits() -> None:
 def test_no_bound_where_the_ratio_is_not_of_ulps() -> None:
     assert bound_curve([result(1, backward_error=1e-8)], "axis.n", 7.2) == ()
     assert bound_curve([result(1, outcome="overflow")], "axis.n", 7.2) == ()
+    # 1000 ulp where an element cancels, 20 bits of the whole output
+    whole = result(1, 1000.0, 0.5, bits=20.0)
+    assert bound_curve([whole], "axis.n", 24 * math.log10(2)) == ()
 
 
 def test_no_point_within_its_bound_lies_below_the_curve() -> None:

@@ -151,9 +151,10 @@ def bound_curve(rows: Sequence[Row], column: str, holds: float) -> tuple[tuple[f
     `max_ulp / bound_ratio` is at most the bound, in ulps, on the element with the largest error,
     since `bound_ratio` is the largest of all elements' ratios. The curve takes the largest over the
     formulations, so a point below it is above its bound for certain. Where an operation is judged by
-    a backward error, ulps say nothing about the ratio and there is no curve.
+    a backward error, ulps say nothing about the ratio, and where digits are those of the whole output,
+    nothing about the digits: there is no curve.
     """
-    if any(number_of(r, "backward_error") is not None for r in rows):
+    if any(number_of(r, "backward_error") is not None or _of_the_whole(r, holds) for r in rows):
         return ()
     allowed: dict[float, float] = {}
     for row in rows:
@@ -167,6 +168,14 @@ def bound_curve(rows: Sequence[Row], column: str, holds: float) -> tuple[tuple[f
         (value, min(holds, max(0.0, holds - max(0.0, math.log10(2) + bound))))
         for value, bound in sorted(allowed.items())
     )
+
+
+def _of_the_whole(row: Row, holds: float) -> bool:
+    """Return whether more digits are left than in the element with the largest error."""
+    ulp, digits = number_of(row, "max_ulp"), digits_left(row)
+    if ulp is None or digits is None:
+        return False
+    return digits > max(0.0, holds - math.log10(max(1.0, 2 * ulp))) + 1e-6
 
 
 def _spoken(name: str, points: Sequence[Point | None], marks: Sequence[BrokenMark], along: Along) -> str:
