@@ -14,7 +14,7 @@ const VIEWS = {
 const HEADS = {
   case: { title: "Case" },
   where: { title: "At", about: "values of the axes" },
-  digits: { title: "Digits left", display: "digits", about: "log₁₀2 · bits: decimal digits that the worst element keeps" },
+  digits: { title: "Digits left", display: "digits", about: "log₁₀2 · bits: decimal digits left" },
   interval: { title: "± 95 %", display: "percent", about: "half the 95 % interval of the median time, as a share of it" },
 };
 

@@ -165,7 +165,7 @@ def _tradeoff(found: Sequence[Contender], info: CaseInfo, where: str, styles: St
     panel = _panel(found, front, title, styles)
     broke = sum(c.digits is None for c in found)
     caption = (
-        f"Decimal digits that the worst element keeps, against the median time of one call (logarithmic): "
+        f"Decimal digits left, against the median time of one call (logarithmic): "
         f"{counted(len(found), 'point')}, {len(front)} of them on the front"
         + (f"; {counted(broke, 'point')} below the plot gave no right result." if broke else ".")
     )

@@ -75,7 +75,7 @@ def worst_outcome(rows: Iterable[Row]) -> str:
 
 
 def digits_left(row: Row) -> float | None:
-    """Return the decimal digits that the worst element keeps: log₁₀2 · bits; None where undefined."""
+    """Return the decimal digits left: log₁₀2 · bits; None where undefined."""
     bits = number_of(row, "bits")
     return None if bits is None else max(0.0, bits * DIGITS_PER_BIT)
 
