@@ -150,6 +150,19 @@ def test_gradients_are_those_of_the_value_and_can_be_asked_for_again():
     assert not y.requires_grad
 
 
+def test_what_is_computed_before_the_thunk_is_differentiated_at_every_call():
+    """d(x²)/dx = 2x, where the square itself is made once and its graph is kept."""
+    torch = pytest.importorskip("torch")
+
+    def build(x):
+        square = x * x
+        return lambda: square.sum()
+
+    thunk = BACKEND.differentiated(build, [torch.tensor([3.0, -0.5])], [0], torch.tensor([2.0]))
+    for _ in range(2):
+        assert thunk()[0].tolist() == [12.0, -2.0]
+
+
 def test_only_the_gradients_asked_for_are_given_in_the_order_asked():
     x, y, cotangent = (tensor(v, "float32") for v in ([1.0, 2.0], [3.0, 5.0], [1.0, 1.0]))
     build = squared(xp("float32"))

@@ -231,6 +231,54 @@ def test_a_setting_that_changes_nothing_on_this_gpu_is_an_error(dtype, capabilit
     with pytest.raises(UserError, match="changes nothing on this GPU"):
         make_settings(fake_torch(), FLAGS[dtype], capability)
     make_settings(fake_torch(), {}, capability)
+    make_settings(
+        fake_torch(), {name: SETTINGS[name] for name in FLAGS[dtype]}, capability
+    )  # changes nothing
+    make_settings(fake_torch(), FLAGS[dtype], torch_cuda.LEAST_CAPABILITY[next(iter(FLAGS[dtype]))])
+
+
+# ---- what torch.cuda is asked, without a device
+
+
+def test_the_peak_is_that_of_one_call_beyond_what_was_held(monkeypatch):
+    """An allocator that had given out 5000 bytes at its worst, and 100 before the call, which takes 64."""
+    torch = pytest.importorskip("torch")
+    held = SimpleNamespace(now=100, peak=5000, waited=0, done=False)
+
+    def thunk():
+        held.now += 64
+        held.done = False
+
+    def wait():
+        held.waited += 1
+        if held.now > 100:
+            held.done, held.peak = True, max(held.peak, held.now)
+
+    monkeypatch.setattr(torch.cuda, "synchronize", wait)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: setattr(held, "peak", held.now))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: held.now)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: held.peak)
+    assert TorchCudaBackend().peak_memory(thunk) == 64
+    assert held.done, "read when the device is done with the call"
+
+
+def test_timers_are_cold_then_graphs_then_the_hosts(monkeypatch):
+    torch = pytest.importorskip("torch")
+    properties = SimpleNamespace(L2_cache_size=200 << 20, uuid="1")
+    made = []
+
+    def empty(nbytes, **options):
+        made.append((nbytes, options["device"]))
+        return SimpleNamespace(zero_=lambda: None)
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda: properties)
+    monkeypatch.setattr(torch_cuda, "_pace", lambda uuid: uuid)
+    monkeypatch.setattr(torch, "empty", empty)
+    timers = TorchCudaBackend().timers()
+    assert [timer.name for timer in timers] == ["cuda-cold", "cuda-graph", "wall"]
+    assert [timer.pace for timer in timers] == ["GPU-1"] * 3
+    assert all(timer.warm_s > 0 for timer in timers)
+    assert made == [(400 << 20, "cuda")]  # twice the cache
 
 
 def test_torch_itself_takes_every_mode_and_is_never_asked_the_old_way():

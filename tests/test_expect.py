@@ -292,6 +292,8 @@ CUBIC = {n: {"time_median_s": 1e-9 * n**3} for n in (16, 32, 64, 128)}
         (Condition(at_least=Decimal("2.9"), at_most=Decimal("3.1")), "pass"),
         (Condition(at_most=Decimal("2.5")), "fail"),
         (Condition(above=4), "fail"),
+        (Condition(below=Decimal("2.5")), "fail"),
+        (Condition(equals=(2,)), "fail"),  # one number has no side that the interval could be on
     ],
 )
 def test_an_exponent_is_fitted_and_judged(condition: Condition, verdict: str) -> None:
@@ -336,6 +338,14 @@ def test_a_fact_of_one_output_leaves_the_others_out() -> None:
     spec = FactSpec("max_ulp", "n", output="b")
     (fact,) = facts(rows, a_plan(*cells, axes=axes, facts=(spec,)))
     assert (fact["output"], fact["value"]) == ("b", pytest.approx(2, abs=1e-12))
+
+
+def test_only_cells_that_are_timed_make_the_exponent_of_a_time() -> None:
+    cells = [a_cell(axes={"n": n}, speed=None if n == 16 else SpeedSpec()) for n in CUBIC]
+    axes = (Axis("n", tuple(CUBIC), frozenset()),)
+    spec = FactSpec("time_median_s", "n", expect={"exponent": Condition(at_most=4)})
+    (fact,) = facts([], a_plan(*cells, axes=axes, facts=(spec,)))
+    assert fact["reason"].startswith("0 of 3 points gave a positive time_median_s")
 
 
 def test_few_points_are_inconclusive_where_more_were_to_be_had() -> None:

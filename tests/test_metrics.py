@@ -217,6 +217,7 @@ def test_signed_zero_counts_only_where_the_operation_says_so() -> None:
     assert scored([0.0], [-0.0])["outcome"] == "ok"
     assert scored([0.0], [-0.0], operation=signed)["outcome"] == "wrong_class"
     assert scored([-0.0], [-0.0], operation=signed)["outcome"] == "ok"
+    assert scored([1.0], [-0.0], operation=signed)["outcome"] == "zeroed"  # which says more than its sign
 
 
 def test_a_wrong_shape_is_no_number() -> None:
@@ -256,6 +257,21 @@ def test_own_judge_sees_finite_outputs_only() -> None:
 def test_the_worst_element_is_that_of_the_worst_outcome() -> None:
     """An error of 1 that is a zero comes before one of 99, which its class allows."""
     assert scored([100.0, 1.0, 4.0], [1.0, 0.0, 4.0], bound=0.5)["worst_index"] == "1"
+
+
+def test_the_worst_element_is_told_in_full() -> None:
+    """1/3 to 32 digits, as many as certified; what was computed is exact in fewer."""
+    exact = ReferenceArray.from_fractions([Fraction(1), Fraction(1, 3)], (2,))
+    row = scored(exact, [1.0, 0.25], bound=1.0)
+    assert (row["worst_index"], row["worst_computed"]) == ("1", "0.25")
+    assert Fraction(row["worst_exact"]) == Fraction(10**32 // 3, 10**32)
+
+
+def test_only_a_single_finite_element_is_a_value() -> None:
+    assert scored([1.0], [0.75], bound=1.0)["value"] == 0.75
+    assert "value" not in scored([1.0, 2.0], [1.0, 2.0])
+    for far in (INF, NAN):
+        assert "value" not in scored([far], [far])
 
 
 def test_an_exact_zero_has_an_error() -> None:

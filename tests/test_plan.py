@@ -254,6 +254,12 @@ def test_a_backend_that_does_not_hold_the_format_of_an_input_skips_that_point(
         "float32": None,
         "float8_e5m2": Skip("unsupported", "numpy does not hold float8_e5m2, in which x is stored"),
     }
+    excluded = Exclusion({"source": Condition(equals=("float8_e5m2",))}, "no need")
+    plan = make_plan(
+        [case(operation="convert", formulations=("cast",), dtypes=("float64",), backends=("numpy",),
+              axes=(sources,), parameters={"source": AxisReference("source")}, exclude=(excluded,))]
+    )  # fmt: skip
+    assert [c.skip for c in plan.cells] == [None, Skip("excluded", "no need")]  # what a case says comes first
 
 
 def test_a_plan_crosses_a_process_boundary() -> None:

@@ -242,6 +242,21 @@ def test_tf32_has_the_inputs_of_float32():
     assert inputs_digest(a, formats) == inputs_digest(b, dict.fromkeys(b, FORMATS["float32"]))
 
 
+def test_an_input_may_be_stored_in_a_format_of_its_own():
+    """0.1 on the grid of float64 is 0.1 there, in a cell of bfloat16; boundaries are those of the cell's."""
+    tenth = ("x", "values", {"values": [D("0.1")]})
+    plain, wide = (
+        make_inputs(problem(tenth), DTYPES["bfloat16"], formats)[0]["x"].item()
+        for formats in (None, {"x": FORMATS["float64"]})
+    )
+    assert (plain, wide) == (0.10009765625, 0.1)
+    ends = make_inputs(
+        problem(("x", "rounding_boundaries", {"count": 4})), DTYPES["bfloat16"], {"x": FORMATS["float64"]}
+    )[0]["x"]
+    assert ends.max() == float(FORMATS["float64"].max_finite)  # the largest number of the input's format
+    assert float(FORMATS["bfloat16"].overflow_threshold) in ends  # where the cell's rounding changes
+
+
 # ---- random bits -------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -89,6 +90,35 @@ def test_powers_of_two(exponent: int) -> None:
     assert_encloses(
         a.times_power(exponent), wanted, [r * factor + Fraction(1, 2**1058) for r in fractions(a.radius)]
     )
+
+
+def test_what_underflows_is_in_the_radius() -> None:
+    """Products and lower parts below 2⁻¹⁰⁷⁴ leave 0, and a radius that is not 0; both inputs are exact."""
+    small = Pairs(np.full((1, 1, 1), 2.0**-600), np.zeros((1, 1, 1)), np.zeros((1, 1, 1)))
+    unsure = Pairs(np.zeros((1, 1, 1)), np.zeros((1, 1, 1)), np.full((1, 1, 1), 2.0**-600))
+    product = Fraction(1, 2**1200)
+    assert_encloses(pair_arrays.multiply(small, small), [product], [Fraction(0)])
+    spread = pair_arrays.matmul(unsure, small.hi)
+    assert_encloses(spread, [product], [Fraction(0)])
+    assert_encloses(small.times_power(-600), [product], [Fraction(0)])
+    assert product <= Fraction(pair_arrays.magnitudes(small.hi, small.hi).item()) <= Fraction(1, 2**1072)
+    lower = 2.0**-150 * (1 + 2.0**-52)  # times 2⁻⁹⁰⁰: below the smallest subnormal number in its last place
+    column = ReferenceArray.from_float64(np.array([1.0]))
+    column.lo[:], column.exponent[:] = lower, -900
+    assert_encloses(Pairs.of_reference(column), [(1 + Fraction(lower)) * Fraction(1, 2**900)], [Fraction(0)])
+
+
+def test_a_radius_is_not_below_its_logarithm() -> None:
+    """exp2 rounds to nearest at best: of 200 radii some would be too small as it gives them."""
+    logs = np.random.default_rng(5).integers(-(2**14), -(2**4), 200) / 2.0**7
+    column = ReferenceArray.from_float64(np.ones(200))
+    column.radius_log2[:] = logs
+    kept = column.radius_log2.astype(np.float64)
+    found = Pairs.of_reference(column).radius
+    with mpmath.workprec(200):
+        for radius, log2 in zip(found.tolist(), kept.tolist(), strict=True):
+            exact = mpmath.mpf(2) ** mpmath.mpf(log2)
+            assert exact <= mpmath.mpf(radius) <= exact * (1 + mpmath.mpf(2) ** -39)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 1001])
@@ -181,6 +211,15 @@ def test_of_a_ball_around_zero_the_magnitude_is_kept() -> None:
     assert found.exponent.tolist() == [0, 0, -5]
     assert (found.radius_log2 >= [math.log2(2.0**-60 + 2.0**-70) - 5, -65.0, -65.0]).all()
     assert (found.radius_log2 <= -64.9).all()
+
+
+def test_the_magnitude_of_a_ball_around_zero_is_its_middle_and_its_radius() -> None:
+    """2⁻⁶⁰ away and as wide: up to 2⁻⁵⁹; logarithms of radii are kept to a sixteenth, upwards."""
+    found = pair_arrays.to_reference(
+        Pairs(np.array([2.0**-60]), np.zeros(1), np.array([2.0**-60])), 0, np.zeros(1, bool)
+    )
+    assert found.hi.tolist() == [0.0]
+    assert -59 <= found.radius_log2.item() <= -58.9
 
 
 @pytest.mark.parametrize("size", [1e200, 1e308])

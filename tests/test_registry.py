@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 
 from harness.errors import RegistrationError
+from harness.formats import FORMATS
 from harness.model import SKIP_WORDS, Condition
 from harness.registry import (
     BACKENDS,
     FORMULATIONS,
     OPERATIONS,
+    Gradient,
     Lack,
+    Operation,
     Parameter,
     Registry,
     find_formulation,
@@ -206,6 +209,30 @@ def test_the_catalogue_imports_no_array_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_gradient_is_an_operation_of_its_own() -> None:
+    """Nothing of the value judges it; a format that a parameter names is the input's alone."""
+
+    def of_value(*arguments: Any) -> Any: ...
+    def of_gradient(*arguments: Any) -> Any: ...
+
+    slope = Gradient(("b", "a"), "2x", of_gradient, 7, "2u", "its own", of_gradient, of_gradient)
+    value = Operation(
+        name="square", title="", formula="", inputs={"a": "any", "b": "any"}, outputs=("y",), dtypes=(),
+        reference=of_value, reference_version=1, bound_formula="u", bound_source="another", bound=of_value,
+        judge=of_value, cost=of_value, gradient=slope, storage={"a": "source"},
+        parameters={"source": Parameter("float32", "")},
+    )  # fmt: skip
+    assert value.differentiated(()) is value
+    found = value.differentiated(("b", "a"))
+    assert (tuple(found.inputs), found.outputs) == (("a", "b", "cotangent"), ("grad_b", "grad_a"))
+    assert (found.reference, found.bound, found.cost) == (of_gradient,) * 3
+    assert (found.reference_version, found.bound_formula, found.bound_source) == (7, "2u", "its own")
+    assert (found.judge, found.gradient) == (None, None)
+    half = FORMATS["float16"]
+    assert found.input_formats({}, half) == {"a": FORMATS["float32"], "b": half, "cotangent": half}
+    assert found.input_formats({"source": "bfloat16"}, half)["a"] is FORMATS["bfloat16"]
 
 
 def test_every_operation_keeps_its_contract() -> None:

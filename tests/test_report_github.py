@@ -150,6 +150,13 @@ def test_what_a_gate_found() -> None:
     assert parsed(command)[1:] == ({"title": "No comparable baseline"}, "no baseline here")
 
 
+def test_what_only_warns_is_a_warning_to_a_gate_too() -> None:
+    now = [a_row(1, "fail", severity="warn", reason="above")]
+    (command,) = commands(a_run(now), gated(now, now))
+    assert parsed(command)[0] == "warning"
+    assert parsed(command)[1]["title"].startswith("Warning")
+
+
 def test_an_interrupted_run_has_no_verdict() -> None:
     (command,) = commands(example_run(softmax_rows()[:2], finished=None))
     assert parsed(command)[0] == "warning"

@@ -110,6 +110,8 @@ def test_numbers_are_properties_and_the_time_is_the_median() -> None:
     about = {p.attrib["name"]: p.attrib["value"] for p in suite[0]}
     assert about["numpy"] == "2.4.6"
     assert about["verdict"] == "The one cell is as expected."
+    both = suite_of(example_run([a_row(1, time_median_s=0.25), a_row(2, time_median_s=0.5), a_row(3)]))
+    assert both.attrib["time"] == "0.75", "of the suite: all cells"
 
 
 def test_the_worst_output_of_a_cell_decides_and_every_output_is_told() -> None:
@@ -169,6 +171,14 @@ def test_what_only_the_gate_knows_is_a_failure_too() -> None:
     assert both == "regressed [p]: bound_ratio 0.25 → 3 (12 ×); bound_ratio 3 > 1; bound_ratio 3 > 1"
     about = {p.attrib["name"]: p.attrib["value"] for p in suite[0]}
     assert about["gate"].startswith("The gate failed: 2 regressed, 1 vanished and 1 changed.")
+
+
+def test_a_failure_that_its_row_tells_is_told_once() -> None:
+    now = [a_row(1, "fail", reason="bound_ratio 3 > 1", bound_ratio=3.0)]
+    gate = compare_with_baseline(now, {}, now, {})
+    assert [entry.kind for entry in gate.entries] == ["failed"]
+    suite = suite_of(example_run(now), gate)
+    assert child(suite, "naive/numpy/float32/n=1", "failure").attrib["message"] == "bound_ratio 3 > 1"
 
 
 @given(st.text(st.characters(), max_size=80))

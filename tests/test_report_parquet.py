@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import CouldNotMeasureError, UsageError
 from harness.report.parquet import METADATA, kind_of, write
 from tests.synthetic_run import SOFTMAX, example_run, row, softmax_rows
 
@@ -109,6 +109,24 @@ def test_pandas_reads_it(tmp_path: Path) -> None:
 )
 def test_a_type_that_holds_every_value(values: list[Any], kind: str) -> None:
     assert kind_of(values) == kind
+
+
+def test_text_that_utf8_cannot_write_is_escaped(tmp_path: Path) -> None:
+    table = table_of([a_row(1, reason="half \ud83d")], tmp_path / "r.parquet")
+    assert table.column("reason").to_pylist() == ["half \\ud83d"]
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    def full(table: Any, path: Path, **options: Any) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parquet, "write_table", full)
+    with pytest.raises(CouldNotMeasureError, match="No space left"):
+        write(example_run(softmax_rows()), tmp_path / "r.parquet")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

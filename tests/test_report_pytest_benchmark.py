@@ -61,6 +61,9 @@ def test_statistics_by_hand() -> None:
     assert (found["q1"], found["median"], found["q3"], found["iqr"]) == (2.5, 4.5, 6.5, 4.0)
     assert (found["ld15iqr"], found["hd15iqr"], found["outliers"]) == (1.0, 7.0, "1;1")
     assert (found["mean"], found["total"], found["ops"]) == (16.0, 128.0, 0.0625)
+    fence = 6.5 + 1.5 * 4.0  # what lies on it is inside
+    found = statistics_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, fence])
+    assert (found["hd15iqr"], found["iqr_outliers"]) == (fence, 0)
 
 
 def test_a_benchmark_holds_the_samples_of_the_journal_and_the_errors(tmp_path: Path) -> None:
@@ -84,6 +87,12 @@ def test_a_benchmark_holds_the_samples_of_the_journal_and_the_errors(tmp_path: P
     assert made["machine_info"]["cpu"]["brand_raw"] == "AMD EPYC 7763 64-Core Processor"
     assert made["commit_info"]["id"] == "unversioned"
     assert made["left_out"] == []
+
+
+def test_a_gradient_is_not_compared_with_its_value(tmp_path: Path) -> None:
+    """Rows of one group are what pytest-benchmark sets beside each other."""
+    (first, _) = document(a_run(tmp_path / "a", mode="backward"))["benchmarks"]
+    assert first["group"] == "matmul-square float64 n=64 backward"
 
 
 def test_what_has_no_samples_is_left_out_and_named(tmp_path: Path) -> None:

@@ -71,6 +71,10 @@ def test_where_no_clock_is_known_to_be_normal_nothing_is_discarded_and_that_is_s
     assert "power_w" not in pace.state()
 
 
+def test_a_clock_that_is_not_told_any_more_speaks_against_no_sample():
+    assert GpuPace(lambda: Reading(power_w=300.0), 1400.0, "NVML", between_slots=True).steady()
+
+
 def test_a_gpu_whose_clock_nvml_does_not_tell_is_not_read_by_it():
     with pytest.raises(NotSupportedError):
         nvml_pace(nvml(refused=("nvmlDeviceGetClockInfo",)), "GPU-1")
@@ -101,6 +105,7 @@ def test_nvidia_smi_tells_the_same_but_not_between_slots():
         "clock_limited_by": "power cap",
     }
     assert pace.about["clocks"] == "nvidia-smi; no sample was discarded for a low clock"
+    assert smi_pace(smi(clocks_="1400, 1980\n"), "GPU-1").default_mhz == 1400.0, "the highest is no default"
     assert GpuPace(lambda: Reading(1.0), 1980.0, "nvidia-smi", between_slots=False).steady()
 
 

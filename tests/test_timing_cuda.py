@@ -212,6 +212,11 @@ def test_the_time_of_replays_is_brought_to_the_number_of_calls(device):
         assert seconds / calls == pytest.approx(3e-6 + 2e-6 / held), "a replay's gap is shared by its calls"
 
 
+def test_as_many_replays_as_hold_the_calls(device):
+    graph(device).measure(device.kernel(), 100)
+    assert device.log.count("replay") == 2, "of 64 calls each: one would hold 64 of 100"
+
+
 def test_a_graph_is_captured_again_only_for_another_number_of_calls(device):
     timer, thunk = graph(device), device.kernel()
     for calls in (1, 1, 10, 12, 200, 300):
@@ -234,9 +239,10 @@ def test_nothing_has_no_graph(device):
 
 
 def test_a_call_that_waits_is_refused_without_an_attempt_and_spoils_nothing(device):
-    timer = graph(device)
+    timer, tried = graph(device), []
 
     def waits():
+        tried.append(device.mode)
         if device.mode == 2:
             raise RuntimeError("called a synchronizing CUDA operation\nat …")
 
@@ -245,6 +251,7 @@ def test_a_call_that_waits_is_refused_without_an_attempt_and_spoils_nothing(devi
             CaptureError, match=r"^it waits for the device: called a synchronizing CUDA operation$"
         ):
             timer.measure(waits, 4)
+    assert len(tried) == 1, "what was refused once is not tried again"
     assert "capture" not in device.log
     assert timer.spoiled is None
     assert device.mode == 0
@@ -345,6 +352,13 @@ def test_a_cell_that_never_had_the_clock_is_not_measured_rather_than_wrong(devic
     assert isinstance(failed.error, MeasureError)
     assert "below its pace in each of" in str(failed.error)
     assert device.host_ns < 0.4e9, "the budget holds"
+
+
+def test_discarded_slots_are_spent(device):
+    """Of 60 ms each 0.2 s hold three; a fourth would end after them."""
+    timer = cold(device, pace=Clocked(slow=range(10_000)), warm_s=0.0)
+    failed = batch(timer, [TimedCell("a", device.kernel(ns=60_000_000), 0.2)])["a"]
+    assert "in each of 3 slots" in str(failed.error)
 
 
 def test_the_control_loop_is_the_hosts(device):

@@ -3,6 +3,8 @@
 import pytest
 
 from harness.timing.clock import MeasureError, WallTimer
+from harness.timing.cuda import COLD_SUB_BLOCK_S, ColdTimer
+from harness.timing.sample import Rules, time_batch
 from harness.worker import batch
 from harness.worker.__main__ import _told_of_ruin
 
@@ -94,6 +96,22 @@ def test_timers_are_not_mixed():
     assert found["a"]["timing"]["not_timed_by"] is None
     assert found["b"]["timing"]["not_timed_by"] == "cuda-graph: no b"
     assert "replace" not in found["a"]
+
+
+def test_timers_beside_the_first_have_half_a_budget_and_each_the_blocks_of_its_kind(monkeypatch):
+    asked = []
+
+    def spied(cells, timer, order, rules, between_slots):
+        asked.append((timer.name, [cell.budget_s for cell in cells], rules.sub_block_s))
+        return time_batch(cells, timer, order, rules, between_slots)
+
+    monkeypatch.setattr(batch, "time_batch", spied)
+    timed(Kernels(Timer("cuda-cold"), Timer("wall")), "a", "b")
+    usual = Rules().sub_block_s
+    assert asked == [("cuda-cold", [1.0, 1.0], usual), ("wall", [0.5, 0.5], usual)]
+    for quick in (False, True):
+        assert batch._rules(ColdTimer(None, None), quick).sub_block_s == COLD_SUB_BLOCK_S
+        assert batch._rules(Timer("wall"), quick).sub_block_s == usual
 
 
 def test_what_the_first_timer_could_not_measure_is_no_fault_of_the_kernel():
