@@ -76,6 +76,43 @@ def test_inputs_differ_with_their_format(run):
     assert len(set(digests.values())) == 2
 
 
+def test_an_input_keeps_the_digits_of_its_own_format(run):
+    """x in float64 is not rounded to the cell's float32: its squares differ, and so do the gradients."""
+    exact = {r["axis.source"]: r["worst_exact"] for r in rows(run, formulation="forgotten", backend="numpy")}
+    assert len(set(exact.values())) == 2
+
+
+@pytest.mark.parametrize("wanted", [["b"], ["b", "a"], ["a", "b"]])
+def test_gradients_come_in_the_order_they_are_asked_for(tmp_path, monkeypatch, wanted):
+    """The shapes of a and b differ, so that one taken for the other would be no result at all."""
+    (tmp_path / "case.yaml").write_text(
+        f"""
+case: product-gradient
+title: Gradients of a product
+topic: differentiation
+operation: matmul
+backends: [numpy, torch-cpu]
+dtypes: [float32]
+inputs:
+  a: {{recipe: normal, shape: [2, 3]}}
+  b: {{recipe: normal, shape: [3, 5]}}
+differentiate:
+  with_respect_to: [{", ".join(wanted)}]
+  cotangent: {{recipe: normal, shape: [2, 5]}}
+"""
+    )
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    found = api.run([tmp_path / "case.yaml"], out=tmp_path / "run", reports=())
+    judged = [row for row in found.rows if row["verdict"] != "skip"]
+    assert {row["verdict"] for row in judged} == {"pass"}
+    cells = {row["cell"] for row in judged}
+    for cell in cells:
+        named = [row["output"] for row in judged if row["cell"] == cell]
+        assert named == [gradient_output(name) for name in wanted]
+    elements = {(row["output"], row["elements"]) for row in judged}
+    assert elements == {(gradient_output(name), {"a": 6, "b": 15}[name]) for name in wanted}
+
+
 def test_the_worst_element_is_told_beside_the_exact_one(run):
     (row,) = rows(run, formulation="forgotten", backend="numpy", **{"axis.source": "float32"})
     computed, exact = float(row["worst_computed"]), float(row["worst_exact"])

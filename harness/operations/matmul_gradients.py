@@ -53,7 +53,8 @@ def bound(
         terms, inner = factors.products * factors.inner, factors.inner
         found = error_bound_log2(terms, magnitude, value, precision)
         if factors.products > 1 and terms:
-            grown = (1 + inner * precision.u_acc) * (1 + precision.u_in) ** 2
+            cut = precision.u_in if precision.u_in > precision.u_out else 0.0  # inputs of products, as TF32's
+            grown = (1 + inner * precision.u_acc) * (1 + cut) ** 2
             several = math.log2(factors.products * precision.u_out * grown)
             found = np.logaddexp2(found, magnitude + several)
         bounds[output] = found
