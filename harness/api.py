@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness import casefile, catalogue
 from harness.errors import (
     CouldNotMeasureError,
+    InputError,
     NoBaselineError,
     NothingSelectedError,
     UsageError,
@@ -458,7 +459,10 @@ def references(
     with tempfile.TemporaryDirectory(prefix="harness-reference-") as scratch:
         referee = Referee(ReferenceCache(cache_folder()), Path(scratch))
         for key, problem in planned.problems.items():
-            prepared = referee.prepared(problem)
+            try:
+                prepared = referee.prepared(problem)
+            except InputError as error:
+                raise InputError(f"{key}: {error.message}", error.hint) from None
             yield Certified(problem, axes[key], prepared.digest, prepared.reference, prepared.found)
 
 

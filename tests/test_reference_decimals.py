@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -85,3 +86,28 @@ def test_a_ball_that_holds_zero_has_no_digits() -> None:
 def test_what_is_no_number_is_a_word(kind: ElementClass, hi: float, value: str) -> None:
     found = certified_value(int(kind), hi, 0.0, 0, -math.inf)
     assert (found.value, found.digits, found.hi) == (value, 0, "")
+
+
+@pytest.mark.parametrize("exponent", [16_385, -16_385, 50_000, -120_001])
+def test_digits_far_from_one_are_those_of_the_rational_number(exponent: int) -> None:
+    exact = Fraction(3, 2) * Fraction(2) ** exponent
+    found = certified_value(FINITE, 1.5, 0.0, exponent, exponent - 100.0)
+    low, high = (Fraction(Decimal(found.value)) * (1 + s * Fraction(1, 10**28)) for s in (-1, 1))
+    assert found.digits >= 28  # 100 bits are 30.1 digits
+    assert low < exact < high
+
+
+@pytest.mark.parametrize("exponent", [10**12, -(10**12), 9 * 10**17])
+def test_digits_of_what_no_machine_can_write_out(exponent: int) -> None:
+    """3/2·2^e has a decimal exponent of ⌊e·log₁₀2 + log₁₀1.5⌋; 40 digits of log₁₀2 tell it."""
+    log10_2 = Fraction("0.3010299956639811952137388947244930267681")
+    found = certified_value(FINITE, 1.5, 0.0, exponent, -math.inf)
+    digits, power = found.value.split("E")
+    orders = exponent * log10_2
+    assert int(power) == math.floor(orders + Fraction(math.log10(1.5)))
+    assert float(digits) == pytest.approx(1.5 * 10 ** float(orders - int(power)), rel=1e-12)
+
+
+def test_a_radius_far_below_one_is_no_matter() -> None:
+    found = certified_value(FINITE, 0.0, 0.0, 0, -1e30)
+    assert (found.digits, Decimal(found.value)) == (0, 0)

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.formats import DTYPES, FORMATS
-from harness.report.view.element import Spelling, hexadecimal, shortened_exact, spelled, worst_element
+from harness.report.view.element import (
+    BEYOND,
+    Spelling,
+    hexadecimal,
+    shortened_exact,
+    spelled,
+    worst_element,
+)
 
 DOUBLE, SINGLE, HALF = (FORMATS[name] for name in ("float64", "float32", "float16"))
 
@@ -120,3 +127,12 @@ def test_a_value_that_is_nan_is_there_and_a_missing_one_is_not() -> None:
 def test_every_dtype_has_a_spelling() -> None:
     for dtype in DTYPES.values():
         assert hexadecimal("1.0", dtype.storage).startswith("0x1")
+
+
+def test_a_number_beyond_all_formats_is_spelled_in_decimal_alone() -> None:
+    """exp(−10³⁰) as a rational number would fill any memory."""
+    fmt = FORMATS["float32"]
+    for text in ("1.5E-434294481903251827651128918917", "2.5E+99999999999999"):
+        assert hexadecimal(text, fmt, BEYOND) == ""
+        shortened_exact(text, fmt)
+    assert hexadecimal("1.5E-4000", fmt, BEYOND).startswith("0x1.")

@@ -55,7 +55,7 @@ class Examination:
         form = self.draft.differentiate
         if form is None:
             return self.operation.outputs
-        return tuple(map(gradient_output, form.with_respect_to))
+        return tuple(map(gradient_output, dict.fromkeys(form.with_respect_to)))
 
     def error(self, path: Steps, message: str, hint: str | None = None, *, key: bool = False) -> None:
         """Add a diagnostic at the value, or the key, that `path` leads to."""

@@ -34,7 +34,7 @@ def _limit(ctx: click.Context, param: click.Parameter, value: float | None) -> f
     type=click.FloatRange(0, min_open=True),
     callback=_limit,
     metavar="SECONDS",
-    help="What one cell may take.  [default: 60]",
+    help="What one call of a cell may take; its reference has ten minutes.  [default: 60]",
 )
 @click.option(
     "--jobs",

@@ -13,6 +13,11 @@ from harness.reference.splitting import ElementClass
 MOST_DIGITS: Final = 32
 """What hi + lo holds: 106 bits."""
 
+_PLAIN: Final = 1 << 14
+"""Binary exponents up to this are rational numbers of a few kilobytes; exp(10³⁰) is not."""
+_FACTOR_DIGITS: Final = 60
+"""To which 2**exponent / 10**k is computed beyond; its error is at most 10**(3 − _FACTOR_DIGITS)."""
+
 
 @dataclass(frozen=True, slots=True)
 class CertifiedValue:
@@ -39,11 +44,41 @@ def certified_value(kind: int, hi: float, lo: float, exponent: int, radius_log2:
     if kind != ElementClass.FINITE:
         words = {"pos_inf": "inf", "neg_inf": "-inf", "zero": "-0" if math.copysign(1, hi) < 0 else "0"}
         return CertifiedValue(name, words.get(name, name), 0, -math.inf, "", "")
-    value = (Fraction(hi) + Fraction(lo)) * Fraction(2) ** exponent
-    radius = _upper_power(radius_log2)
-    text, digits = _shared_digits(value, radius)
+    significand = Fraction(hi) + Fraction(lo)
+    if abs(exponent) <= _PLAIN and (radius_log2 == -math.inf or abs(radius_log2) <= _PLAIN):
+        text, digits = _shared_digits(significand * Fraction(2) ** exponent, _upper_power(radius_log2))
+    else:
+        text, digits = _far_digits(significand, exponent, radius_log2)
     hexadecimal = (_hexadecimal(part, exponent) for part in (hi, lo))
     return CertifiedValue(name, text, digits, radius_log2, *hexadecimal)
+
+
+def _far_digits(significand: Fraction, exponent: int, radius_log2: float) -> tuple[str, int]:
+    """Return the digits of significand · 2**exponent ± 2**radius_log2 without the integer 2**|exponent|.
+
+    The number is scaled by a power of ten to one of ordinary size, whose digits it shares. Of its radius
+    what matters is whether any digit is left; one beyond 2**±_PLAIN of the number is as good as there.
+    """
+    whole, factor = _decimal_power(exponent)
+    relative = radius_log2 - exponent  # of a significand in [1, 2), or 0
+    radius = factor * _upper_power(min(max(relative, -_PLAIN), _PLAIN))
+    value = significand * factor
+    text, digits = _shared_digits(value, radius + 2 * Fraction(10) ** (4 - _FACTOR_DIGITS))
+    near = Decimal(text)
+    first, *rest = map(str, near.as_tuple().digits)
+    sign = "-" if near.is_signed() else ""
+    return f"{sign}{first}{'.' if rest else ''}{''.join(rest)}E{near.adjusted() + whole:+d}", digits
+
+
+def _decimal_power(exponent: int) -> tuple[int, Fraction]:
+    """Return (k, f) with 2**exponent = f·10**k, f in [1, 10) to a relative 10**(3 − _FACTOR_DIGITS).
+
+    log₁₀2 is taken to as many digits beyond the exponent's own.
+    """
+    context = Context(prec=_FACTOR_DIGITS + len(str(abs(exponent))) + 5)
+    logarithm = context.multiply(Decimal(exponent), context.log10(Decimal(2)))
+    whole = math.floor(logarithm)
+    return whole, Fraction(context.power(Decimal(10), context.subtract(logarithm, Decimal(whole))))
 
 
 def _upper_power(log2: float) -> Fraction:

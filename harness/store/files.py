@@ -28,10 +28,12 @@ def replace_text(path: Path, text: str) -> None:
         partial.write_bytes(content)
         partial.replace(path)
     except OSError as error:
-        raise CouldNotMeasureError(
-            f"cannot write {path}: {error.strerror}",
-            "make room there or choose another folder; what the journal holds is kept",
-        ) from None
+        hint = (
+            "make room there or choose another folder; what the journal holds is kept"
+            if path.parent.is_dir()
+            else "its folder is not there"
+        )
+        raise CouldNotMeasureError(f"cannot write {path}: {error.strerror}", hint) from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -154,11 +154,14 @@ const binaryFraction = (value) => {
   return [BigInt(n), d];
 };
 
+// Orders of magnitude of which a number is spelt in hexadecimal too: far more than any format has.
+const MOST_ORDERS = 5000;
+
 // As `float.hex` writes it, in a format of some precision; an exact value has two digits more.
 const hexadecimal = (text, [precision, smallest], beyond) => {
   const cut = text.endsWith("…");
   const parts = decimalParts(cut ? text.slice(0, -1) : text);
-  if (!parts) return "";
+  if (!parts || Math.abs(parts.power + parts.digits.length) > MOST_ORDERS) return "";
   const integer = BigInt(parts.digits);
   if (integer === 0n) return `${parts.sign}0x0.0p+0`;
   const scale = 10n ** BigInt(Math.abs(parts.power));

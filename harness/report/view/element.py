@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import Context, Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,8 @@ BEYOND: Final = 2
 _SPARE: Final = 4
 """Decimal digits kept beyond those that the hexadecimal digits need, so that cutting them changes none."""
 _BITS_A_DIGIT: Final = math.log2(10)
+_MOST_ORDERS: Final = 5000
+"""Orders of magnitude of which a number is spelt in hexadecimal too: far more than any format has."""
 _WORDS: Final = {"nan": "not a number", "inf": "∞", "-inf": "-∞"}
 
 
@@ -85,7 +87,7 @@ def shortened_exact(text: str, fmt: NumberFormat | None) -> str:
     if value is None:
         return text
     kept = 40 if fmt is None else math.ceil((fmt.precision + 4 * BEYOND) / _BITS_A_DIGIT) + _SPARE
-    rounded = Context(prec=kept).plus(value)
+    rounded = Context(prec=kept, Emax=MAX_EMAX, Emin=MIN_EMIN).plus(value)
     return _lower(rounded) + (CUT if rounded != value else "")
 
 
@@ -107,7 +109,7 @@ def hexadecimal(text: str, fmt: NumberFormat, beyond: int = 0) -> str:
         Digits more than the format has.
     """
     value = _decimal(text.removesuffix(CUT))
-    if value is None:
+    if value is None or abs(value.adjusted()) > _MOST_ORDERS:
         return ""
     if not beyond:
         value = Decimal(float(text))
