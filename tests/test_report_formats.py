@@ -93,3 +93,13 @@ def test_listing_the_formats_imports_none_of_them() -> None:
     root = Path(harness.__path__[0]).parent
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def test_facts_are_written_again_beside_the_results_of_their_run(tmp_path: Path) -> None:
+    run = example_run(folder=tmp_path)
+    write_report(run, "csv", tmp_path / "elsewhere.csv")
+    assert not (run.folder / "facts.csv").exists()
+    write_report(run, "csv")
+    lines = (run.folder / "facts.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("fact,case,formulation,")
+    assert len(lines) == 1 + len(run.fact_rows)
