@@ -111,6 +111,22 @@ def test_masks_of_other_numbers_or_shapes_are_refused() -> None:
         reference(make("masked_attention", "float32", 3, keep=np.ones((3, 4))))
 
 
+@pytest.mark.parametrize("shape", [(5, 2), (5, 3), (5, 4), (2, 5), (3, 5), (4, 5), (2,), (4,), (1, 5, 5)])
+def test_masks_of_fewer_queries_or_keys_are_refused(shape: tuple[int, ...]) -> None:
+    """One or all of them broadcast; so does no axis that the scores lack."""
+    problem = make("masked_attention", "float32", 5, keep=np.ones(shape))
+    with pytest.raises(InputError, match="broadcasts to theirs"):
+        OPERATIONS["masked_attention"].reference(problem)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (4,), (1, 4), (5, 1), (1, 1), (5, 4)])
+def test_masks_of_one_or_all_queries_and_keys_are_taken(shape: tuple[int, ...]) -> None:
+    problem = make("masked_attention", "float32", 5, 4, keep=np.ones(shape))
+    plain = make("attention", "float32", 5, 4)
+    found, expected = (OPERATIONS[p.operation].reference(p).outputs["y"] for p in (problem, plain))
+    assert np.array_equal(found.to_float64(), expected.to_float64())
+
+
 def test_the_mask_is_counted_in_the_cost() -> None:
     """Attention's 288 flops and 360 bytes of two heads of 2, 3, 4, 5; 12 more additions, 6 elements read."""
     shapes = {"q": (2, 2, 4), "k": (2, 3, 4), "v": (2, 3, 5), "keep": (2, 3)}

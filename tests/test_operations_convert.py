@@ -285,7 +285,15 @@ def test_sums_of_specials() -> None:
     assert scored(overflow, np.array([65504.0]))["outcome"] == "saturated"
 
 
-@pytest.mark.parametrize("dtype", ["float6_e2m3fn", "float8_e5m2", "bfloat16"])
+def test_sums_by_way_of_float32_are_those_of_formats_it_is_twice_as_wide_as() -> None:
+    """24 ≥ 2p + 2 holds for 8 bits and for 11, with equality, and not for 24 or 53."""
+    for dtype in ("bfloat16", "float16"):
+        assert support("add", "through_float32", NUMPY, dtype) == "float32"
+    for dtype in ("float32", "float64"):
+        assert isinstance(support("add", "through_float32", NUMPY, dtype), Lack)
+
+
+@pytest.mark.parametrize("dtype", ["float6_e2m3fn", "float8_e5m2", "bfloat16", "float16"])
 def test_sums_by_way_of_float32_are_rounded_once(dtype: str) -> None:
     """24 ≥ 2p + 2 (Figueroa 1995): every pair of a format of 6 bits, and drawn ones of others."""
     fmt = FORMATS[dtype]

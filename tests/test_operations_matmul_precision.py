@@ -82,6 +82,19 @@ class Kernel:
         return total
 
 
+class Lanes(Kernel):
+    """16 fused multiply-adds beside each other: in a row of 16 each does no more than round a product."""
+
+    def _computed(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        lanes, total = np.zeros((len(a), 16)), np.zeros(len(a))
+        for start in range(0, a.shape[1], 16):
+            part = a[:, start : start + 16] * b[start : start + 16, 0]
+            lanes[:, : part.shape[1]] = self.sums(lanes[:, : part.shape[1]] + part)
+        for lane in lanes.T:
+            total = self.sums(total + lane)
+        return total
+
+
 def measured(product: Any, dtype: str) -> dict[str, np.ndarray]:
     fmt = FORMATS[dtype]
     xp = NUMPY.namespace(DTYPES[dtype], checked=True)
@@ -100,14 +113,16 @@ def beyond(outputs: dict[str, np.ndarray], dtype: str, compute: str) -> set[str]
     return {name for name, row in rows.items() if row["outcome"] != "ok" or row["bound_ratio"] > 1}
 
 
+@dataclass
 class Switching:
-    """float32 for small products, TF32 factors where a tile of 512 inner indices and 16 columns is full."""
+    """float32 for small products, another kernel where a tile of inner indices and 16 columns is full."""
 
-    def __init__(self) -> None:
-        self.narrow, self.wide = Kernel(factors=rounding(11)), Kernel()
+    narrow: Kernel = field(default_factory=lambda: Kernel(factors=rounding(11)))
+    inner: int = 512
+    wide: Kernel = field(default_factory=Kernel)
 
     def __call__(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        large = a.shape[-1] >= 512 and b.shape[-1] >= 16
+        large = a.shape[-1] >= self.inner and b.shape[-1] >= 16
         return (self.narrow if large else self.wide)(a, b)
 
 
@@ -129,6 +144,18 @@ PLANTED: dict[str, tuple[Callable[[], Any], tuple[float, ...], tuple[int, int], 
     ),
     # Products of two factors are tried in rows of at most 64; factors beside a 1 in longer ones too.
     "TF32 in large tiles": (Switching, (11, 47, 24, 0.25), (-149, -136), {"input_bits", "min_input"}),
+    # Rows of 16 still show 47 bits in every shape: fewer than a sum keeps are not excused.
+    "TF32 in tiles of 64": (
+        lambda: Switching(inner=64), (11, 21, 24, 0.25), (-149, -136), NARROW_FACTORS,
+    ),
+    "no FMA in tiles": (
+        lambda: Switching(Kernel(products=rounding(24)), 1), (24, 24, 24, 0.25), (-149, -149), set(),
+    ),
+    "lanes": (Lanes, (24, 47, 24, 0.25), (-149, -149), set()),
+    "toward zero in tiles": (
+        lambda: Switching(Kernel(sums=rounding(24, truncate=True)), 1), (24, 47, 24, 0.75), (-149, -149),
+        {"rounding_error"},
+    ),
     "products of 16 bits": (
         lambda: Kernel(products=rounding(16)), (16, 16, 24, 0.25), (-141, -149),
         {"input_bits", "product_bits", "min_product"},
@@ -173,6 +200,24 @@ def test_kernels_for_float32_are_seen_as_they_are(kind: str) -> None:
     assert tuple(outputs[name].item() for name in BITS) == numbers
     assert tuple(np.log2([outputs[name].item() for name in ("min_product", "min_input")])) == least
     assert beyond(outputs, "float32", "float32") == expected
+
+
+SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], bool]] = {
+    "matrices": lambda a, b: a.ndim == 2 and b.shape[1] == 16 and (b == b[:, :1]).all(),
+    "a matrix and a column": lambda a, b: a.ndim == 2 and len(a) > 1 and b.shape[1] == 1,
+    "transposed": lambda a, b: a.ndim == 2 and not (b == b[:, :1]).all(),
+    "a row and a column": lambda a, b: a.ndim == 2 and len(a) == 1,
+    "a stack": lambda a, b: a.ndim == 3,
+}
+
+
+@pytest.mark.usefixtures("short_rows")
+@pytest.mark.parametrize("kind", SHAPES)
+def test_what_one_shape_alone_departs_in_is_seen(kind: str) -> None:
+    """TF32 factors in products of one shape: the 23 numbers 1 + 2^−i differ, so that columns of them do."""
+    narrow, wide = Kernel(factors=rounding(11)), Kernel()
+    outputs = measured(lambda a, b: (narrow if SHAPES[kind](a, b) else wide)(a, b), "float32")
+    assert tuple(outputs[name].item() for name in BITS) == (11, 21, 24, 0.25)
 
 
 def tensor_core(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -233,6 +278,25 @@ def test_formulations_on_numpy_are_what_they_declare(dtype: str, name: str, numb
     outputs = {n: decode(FORMATS[f], b) for n, (b, f) in zip(OPERATION.outputs, bits, strict=True)}
     assert (outputs["input_bits"].item(), outputs["accumulator_bits"].item()) == numbers
     assert beyond(outputs, dtype, compute) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "worse"),
+    [
+        ("input_bits", 11.0, 10.0),
+        ("product_bits", 21.0, 20.0),
+        ("accumulator_bits", 24.0, 23.0),
+        ("rounding_error", 0.5, 0.5 + 2.0**-11),
+        ("min_product", 2.0**-24, 2.0**-23),
+        ("min_input", 2.0**-24, 2.0**-23),
+    ],
+)
+def test_what_is_declared_is_the_limit(name: str, limit: float, worse: float) -> None:
+    """float16 added up in float32: factors of 11 bits, products of 21, ½ of a unit, least number 2⁻²⁴."""
+    right = dict(zip(OPERATION.outputs, (11.0, 21.0, 24.0, 0.25, 2.0**-24, 2.0**-24), strict=True))
+    for value, expected in ((limit, set()), (worse, {name})):
+        outputs = {n: np.array([x]) for n, x in {**right, name: value}.items()}
+        assert beyond(outputs, "float16", "float32") == expected
 
 
 def test_the_terms_of_a_sum_cancel_in_an_accumulator_that_is_wide_enough() -> None:

@@ -173,6 +173,34 @@ def test_panels_join_up(panel: int, monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(parts.quantities[name], value, rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("panel", [3, 6, 100])
+def test_rows_in_balls_in_a_later_panel_of_queries(panel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four queries and three keys, in panels of one query, two, or all, and with more than one matrix.
+
+    A row's place in its panel is not its own, nor that of its matrix: every row is taken in balls here.
+    """
+    rows: list[tuple[int, int]] = []
+
+    def noted(heads: Heads, matrix: int, queries: np.ndarray, visible: np.ndarray) -> Any:
+        rows.extend((matrix, row) for row in queries.tolist())
+        return BALLS(heads, matrix, queries, visible)
+
+    q, k, v = normal(1, 2, 4, 3), normal(2, 2, 3, 3), normal(3, 2, 3, 2)
+    monkeypatch.setattr(attention_weights, "_PANEL", panel)
+    monkeypatch.setattr(attention_weights, "_UNSURE", 0.0)
+    monkeypatch.setattr(Heads, "ball_weights", noted)
+    alone = [check(*matrices, FLOAT64) for matrices in zip(q, k, v, strict=True)]
+    rows.clear()
+    both = attention(q, k, v)
+    assert set(rows) == set(itertools.product(range(2), range(4)))
+    for matrix, wanted in enumerate(alone):
+        found = both.values[matrix].to_float64()
+        np.testing.assert_array_equal(found, wanted.values.to_float64())
+    for name, value in both.quantities.items():
+        wanted_of_both = [single.quantities[name] for single in alone]
+        np.testing.assert_allclose(value, wanted_of_both, rtol=1e-9, atol=0, err_msg=name)
+
+
 def test_rows_in_balls_agree_with_rows_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = normal(1, 9, 3), normal(2, 7, 3), normal(3, 7, 2)
     options = {"causal": True, "keep": kept(4, 9, 7)}
@@ -281,7 +309,7 @@ def relative_error(heads: Heads, panel: Any) -> Weights:
     return weights
 
 
-SEES, WEIGHTS = Heads.visible, Heads.weights
+SEES, WEIGHTS, BALLS = Heads.visible, Heads.weights, Heads.ball_weights
 
 WRONG: dict[str, tuple[str, Any]] = {
     "mask off by one": ("visible", off_by_one),
