@@ -15,7 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Final
 
-from harness.errors import UserError
+from harness.errors import RegistrationError, UserError
+from harness.registry import require_formulations_of_gradients
 
 ROOMS: Final = ("operations", "backends", "recipes", "metrics")
 
@@ -33,7 +34,8 @@ def load(plugins: Sequence[str] = ()) -> None:
     Raises
     ------
     UserError
-        If a plug-in or entry point cannot be imported, or registers a name that is taken.
+        If a plug-in or entry point cannot be imported, registers a name that is taken, or a gradient of what
+        is no formulation.
     """
     for room in ROOMS:
         _load_room(room)
@@ -43,6 +45,10 @@ def load(plugins: Sequence[str] = ()) -> None:
             _load_entry_point(point)
     for plugin in plugins:
         _load_plugin(plugin)
+    try:
+        require_formulations_of_gradients()
+    except RegistrationError as error:
+        raise UserError(str(error)) from None
 
 
 def modules_of(room: str) -> tuple[str, ...]:

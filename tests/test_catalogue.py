@@ -72,6 +72,21 @@ def test_a_plugin_that_takes_a_name_says_whose(tmp_path: Path) -> None:
         catalogue.load([str(second)])
 
 
+def test_a_gradient_of_no_formulation_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would never be run, and the formulation that was meant skipped as one without a gradient."""
+    catalogue.load()
+    monkeypatch.setattr(registry.GRADIENTS, "_items", dict(registry.GRADIENTS._items))
+    monkeypatch.setattr(registry.GRADIENTS, "_origin", dict(registry.GRADIENTS._origin))
+    plugin = written(
+        tmp_path,
+        "orphan.py",
+        "from harness.registry import gradient\n"
+        "gradient('softmax', 'shiftd', title='t')(lambda xp, x, cotangent, with_respect_to: None)\n",
+    )
+    with pytest.raises(UserError, match=r"gradient of softmax/shiftd, .*did you mean 'shifted'"):
+        catalogue.load([str(plugin)])
+
+
 def test_absent_plugins_are_user_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no Python file"):
         catalogue.load([str(tmp_path / "absent.py")])

@@ -126,8 +126,16 @@ def test_unknown_needs_are_refused() -> None:
         formulation("op", "x", title="t", needs=("fft",))
 
 
-def backend(capabilities: Any) -> Any:
-    return SimpleNamespace(name="mine", capabilities=capabilities)
+def backend(capabilities: Any, flags: Any = None) -> Any:
+    return SimpleNamespace(name="mine", capabilities=capabilities, flags=flags or {})
+
+
+def test_flags_are_those_of_a_dtype_that_is_held() -> None:
+    """A misspelt dtype would leave its cells without the setting that they are named after."""
+    mine = backend({"tf32": {"matmul": "float32"}}, {"tf23": {"fp32_precision": "tf32"}})
+    with pytest.raises(RegistrationError, match=r"flags for the dtype 'tf23'.*did you mean 'tf32'"):
+        register_backend(mine)
+    assert "mine" not in BACKENDS
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,10 @@ class SpeedModel(_Strict):
 
     where: WhereForm = Field(default_factory=dict, description="Cells to time; left out: all.")
     threads: int = Field(1, ge=1, le=4096, description="Threads that the library may use.")
-    cache: Literal["hot"] = Field("hot", description="Inputs may stay in a cache between calls.")
+    cache: Literal["hot"] = Field(
+        "hot",
+        description="Nothing empties a CPU's caches between calls; what a GPU's timers do, `timer` tells.",
+    )
     budget_s: Number = Field(1, description="Seconds that one cell may take, calibration included.")
 
 

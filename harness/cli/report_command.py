@@ -47,7 +47,7 @@ def _known(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 def command(run: str, formats: tuple[str, ...], out: str | None, baseline: str | None) -> None:
     """Write the reports of RUN (default: reports/latest) again.
 
-    With --baseline they say what a gate finds; the exit code does not.
+    With --baseline markdown, junit and github say what a gate finds; the exit code does not.
     """
     from pathlib import Path
 

@@ -154,6 +154,6 @@ def float32_accumulate_gradient(
         a32, b32, g32 = (xp.astype(value, "float32") for value in (a, b, cotangent))
         wide.astype(wide.matmul(a32, b32), narrow)
         found = (gradient_product(wide, name, a32, b32, g32, multiply)() for name in with_respect_to)
-        return tuple(wide.astype(gradient, narrow) for gradient in found)
+        return tuple(wide.astype(product, narrow) for product in found)
 
     return thunk

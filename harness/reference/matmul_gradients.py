@@ -32,8 +32,8 @@ class Factors:
     """How many products are added up for one matrix."""
 
 
-def matmul_gradient(name: str, a: Floats, b: Floats, cotangent: Floats) -> tuple[Product, Factors]:
-    """Return the gradient with respect to `a` or `b`, in its shape, and what it is the product of.
+def matmul_gradient(name: str, a: Floats, b: Floats, cotangent: Floats) -> Product:
+    """Return the gradient with respect to `a` or `b`, in its shape.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def matmul_gradient(name: str, a: Floats, b: Floats, cotangent: Floats) -> tuple
     factors = gradient_factors(name, a, b, cotangent)
     product = exact_matmul(factors.left, factors.right)
     shape = a.shape if name == "a" else b.shape
-    return Product(product.values.reshape(shape), product.magnitude_log2.reshape(shape)), factors
+    return Product(product.values.reshape(shape), product.magnitude_log2.reshape(shape))
 
 
 def gradient_factors(name: str, a: Floats, b: Floats, cotangent: Floats) -> Factors:

@@ -54,6 +54,7 @@ from harness.registry.rooms import (
     register_metric,
     register_operation,
     register_recipe,
+    require_formulations_of_gradients,
     variables_as_set,
 )
 
@@ -93,6 +94,7 @@ __all__ = [
     "register_metric",
     "register_operation",
     "register_recipe",
+    "require_formulations_of_gradients",
     "support",
     "variables_as_set",
 ]

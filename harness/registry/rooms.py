@@ -93,7 +93,7 @@ def library(
 
 
 def register_backend(backend: Backend) -> Backend:
-    """Register a backend; every dtype, group and compute dtype that it names must exist."""
+    """Register a backend; what it names must exist: dtypes, groups, compute dtypes, and dtypes of flags."""
     from harness.formats import DTYPES, FORMATS
 
     for dtype, groups in backend.capabilities.items():
@@ -103,8 +103,24 @@ def register_backend(backend: Backend) -> Backend:
             _require_known(f"{subject} for {dtype} the group", group, PRIMITIVE_GROUPS)
             if not isinstance(declared, Lack):
                 _require_known(f"{subject} for {dtype} that {group} is computed in", declared, FORMATS)
+    for dtype in backend.flags:
+        _require_known(f"backend {backend.name!r} declares flags for the dtype", dtype, backend.capabilities)
     BACKENDS.add(backend.name, backend, type(backend).__module__)
     return backend
+
+
+def require_formulations_of_gradients() -> None:
+    """Raise RegistrationError for a gradient of a formulation that there is not: it would never be run."""
+    for key in GRADIENTS:
+        plain = key.partition("@")[0]
+        operation, name = plain.split("/")
+        found = [f for f in FORMULATIONS.values() if f.operation == operation]
+        known = sorted({f.name for f in found})
+        if name not in known:
+            raise RegistrationError(
+                f"{GRADIENTS.origin(key)} declares a gradient of {plain}, which is no formulation; "
+                f"{did_you_mean(name, known)}"
+            )
 
 
 def _require_known_compute(subject: str, compute: str | Mapping[str, str | Lack] | None) -> None:

@@ -42,6 +42,8 @@ def claimed_folder(root: Path = Path("reports")) -> Iterator[Path]:
             raise UsageError(
                 f"cannot write to the output folder {folder}: {error.strerror}", "choose another with --out"
             ) from None
+    else:
+        raise UsageError(f"no new folder is to be had under {root}", "name one with --out")
     try:
         yield folder
     finally:

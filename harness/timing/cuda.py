@@ -56,6 +56,8 @@ class ColdTimer:
         Queues a write to more bytes than the cache holds.
     pace
         The device's.
+    warm_s
+        Seconds of calls through this timer before it measures.
     counter
         A monotonic counter of nanoseconds.
     """
@@ -130,6 +132,8 @@ class GraphTimer:
         torch.cuda, whose current stream is not the default one: that cannot be captured.
     pace
         The device's.
+    warm_s
+        Seconds of calls through this timer before it measures.
     counter
         A monotonic counter of nanoseconds.
     """

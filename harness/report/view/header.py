@@ -34,11 +34,6 @@ class CaseInfo:
     mode: str = "forward"
     """`backward` where the case is about a gradient."""
 
-    @property
-    def is_gradient(self) -> bool:
-        """Whether the case is about a gradient."""
-        return self.mode == "backward"
-
     def axis(self, name: str) -> AxisUnit:
         """Return the unit of an axis."""
         return self.axes.get(name, AxisUnit())

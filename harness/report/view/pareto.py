@@ -94,10 +94,8 @@ class _TimeScale:
 def tradeoffs(rows: Sequence[Row], cases: Mapping[str, CaseInfo], styles: Styles, key: str) -> list[Tradeoff]:
     """Return digits against time for each timed case of an operation, that with the most contenders first.
 
-    The size is the one at which most were timed.
-
-    Of sizes at which equally many were timed it is the one with the most work. A size at which there is
-    only one contender shows nothing.
+    The size is the one at which most were timed; of those at which equally many were, the one with the most
+    work. A size at which there is only one contender shows nothing.
 
     Parameters
     ----------
