@@ -87,7 +87,7 @@ def test_attention_beside_balls(benchmark: Any, capsys: pytest.CaptureFixture[st
     q, k, v, _ = heads(1024, fmt)
     options = ATTENTION | {"fmt": FORMATS["float64"]}
     found = benchmark.pedantic(exact_attention, (q, k, v), options, rounds=3, warmup_rounds=1)
-    assert found.values.undecided == 0
+    assert found.undecided == 0
     start = time.perf_counter()
     with ctx.workprec(128):
         scores = arb_mat(q.tolist()) * arb_mat(k.T.tolist()) / arb(64).sqrt()
@@ -95,8 +95,8 @@ def test_attention_beside_balls(benchmark: Any, capsys: pytest.CaptureFixture[st
         shares = [[e / total for e in row] for row, total in ((row, sum(row, arb(0))) for row in exps)]
         balls = ReferenceArray.from_balls((arb_mat(shares) * arb_mat(v.tolist())).entries(), (1024, 64))
     balls_s = time.perf_counter() - start
-    apart = found.values.error_log2(balls.to_float64())
-    assert (apart <= np.logaddexp2(found.values.radius_log2, balls.log2_abs() - 53)).all()
+    apart = found.error_log2(balls.to_float64())
+    assert (apart <= np.logaddexp2(found.radius_log2, balls.log2_abs() - 53)).all()
     ratio = balls_s / benchmark.stats.stats.median
     benchmark.extra_info.update(balls_s=balls_s, balls_over_pairs=ratio)
     with capsys.disabled():
@@ -108,7 +108,7 @@ def test_long_attention(benchmark: Any) -> None:
     q, k, v, _ = heads(4096, "float32")
     options = ATTENTION | {"fmt": FORMATS["float32"]}
     found = benchmark.pedantic(exact_attention, (q, k, v), options, rounds=1)
-    assert found.values.undecided == 0
+    assert found.undecided == 0
 
 
 @pytest.mark.parametrize("fmt", ["float64", "float32"])
@@ -116,7 +116,7 @@ def test_gradients_of_attention(benchmark: Any, fmt: str) -> None:
     """1024 × 64, with respect to queries, keys and values."""
     options = ATTENTION | {"fmt": FORMATS[fmt], "with_respect_to": ("q", "k", "v")}
     data = heads(1024, fmt)
-    found, _ = benchmark.pedantic(exact_attention_gradient, data, options, rounds=3, warmup_rounds=1)
+    found = benchmark.pedantic(exact_attention_gradient, data, options, rounds=3, warmup_rounds=1)
     assert sum(gradient.undecided for gradient in found.values()) == 0
 
 

@@ -35,8 +35,8 @@ def exact_scale(scale: Fraction | None, d: int) -> mpmath.mpf:
 
 def shares_by_mpmath(
     q: np.ndarray, k: np.ndarray, visible: np.ndarray, scale: Fraction | None
-) -> tuple[list[list[mpmath.mpf]], list[list[mpmath.mpf]]]:
-    """Return p and the scores by their definitions, without a shift; call at the precision wanted."""
+) -> list[list[mpmath.mpf]]:
+    """Return p by its definition, without a shift; call at the precision wanted."""
     factor = exact_scale(scale, q.shape[1])
     exact_q, exact_k = ([[mpmath.mpf(x) for x in row] for row in a.tolist()] for a in (q, k))
     scores = [[factor * mpmath.fdot(a, b) for b in exact_k] for a in exact_q]
@@ -45,7 +45,7 @@ def shares_by_mpmath(
         exps = [mpmath.exp(s) if see else mpmath.mpf(0) for s, see in zip(row, seen, strict=True)]
         total = mpmath.fsum(exps)
         shares.append([e / total if total else e for e in exps])
-    return shares, scores
+    return shares
 
 
 def assert_encloses(
@@ -81,44 +81,6 @@ def assert_encloses(
             assert radius <= max(ulp, natural * two**-fmt.precision) / 1024 * (1 + 1e-9), index
 
 
-def quantities_by_definition(
-    q: np.ndarray,
-    k: np.ndarray,
-    columns: list[list[mpmath.mpf]],
-    p: list[list[mpmath.mpf]],
-    s: list[list[mpmath.mpf]],
-    visible: np.ndarray,
-    factor: mpmath.mpf,
-) -> dict[str, np.ndarray]:
-    rows: dict[str, list[Any]] = {
-        name: [] for name in ("terms", "mean_gap", "log_sum", "score_error", "weighted_score_error")
-    }
-    elements: dict[str, list[Any]] = {
-        name: [] for name in ("magnitude", "magnitude_score", "magnitude_gap", "magnitude_plain")
-    }
-    for i in range(len(q)):
-        seen = [j for j in range(len(k)) if visible[i, j]]
-        terms = [
-            [abs(factor * a * b) for a, b in zip(q[i].tolist(), k[j].tolist(), strict=True)] for j in seen
-        ]
-        sigma = [mpmath.fsum(t) for t in terms]
-        gap = [max(s[i][j] for j in seen) - s[i][j] for j in seen]
-        own = [p[i][j] for j in seen]
-        mean_sigma, mean_gap = mpmath.fdot(own, sigma), mpmath.fdot(own, gap)
-        rows["terms"].append(len(seen))
-        rows["mean_gap"].append(mean_gap)
-        rows["log_sum"].append(mpmath.log(mpmath.fsum(mpmath.exp(-g) for g in gap)) if seen else 0)
-        rows["score_error"].append(max(sigma, default=0))
-        rows["weighted_score_error"].append(mean_sigma)
-        sizes = [[abs(column[j]) for j in seen] for column in columns]
-        elements["magnitude"].append([mpmath.fdot(own, c) for c in sizes])
-        for name, x, mean in (("magnitude_score", sigma, mean_sigma), ("magnitude_gap", gap, mean_gap)):
-            weight = [w * (a + mean) for w, a in zip(own, x, strict=True)]
-            elements[name].append([mpmath.fdot(weight, c) for c in sizes])
-        elements["magnitude_plain"].append([mpmath.fsum(c) for c in sizes])
-    return {name: np.array(a, np.float64) for name, a in (rows | elements).items()}
-
-
 def normal(seed: int, *shape: int, fmt: str = "float64", spread: float = 1.0) -> np.ndarray:
     values = np.random.default_rng(seed).standard_normal(shape) * spread
     return np.asarray(round_array(FORMATS[fmt], values))
@@ -144,7 +106,7 @@ def gradients_by_definition(
 
     Dual numbers: the scores' derivatives make those of p, p·(ds − Σ p ds), and these the output's.
     """
-    p, _ = shares_by_mpmath(q, k, visible, scale)
+    p = shares_by_mpmath(q, k, visible, scale)
     factor = exact_scale(scale, q.shape[1])
     (m, d), n, e = q.shape, len(k), v.shape[1]
     Q, K, V, G = ([[mpmath.mpf(x) for x in row] for row in a.tolist()] for a in (q, k, v, g))
@@ -168,61 +130,35 @@ def gradients_by_definition(
     }
 
 
-def gradient_quantities(
+def gradient_sizes(
     q: np.ndarray,
     k: np.ndarray,
     v: np.ndarray,
     g: np.ndarray,
     visible: np.ndarray,
     scale: Fraction | None,
-) -> dict[str, list[list[mpmath.mpf]]]:
-    """Return what `exact_attention_gradient` says of its quantities, in mpmath."""
-    p, s = shares_by_mpmath(q, k, visible, scale)
+) -> tuple[dict[str, list[list[mpmath.mpf]]], dict[str, list[list[mpmath.mpf]]]]:
+    """Return for each gradient the sums of sizes of its last product, and of all that cancels in it.
+
+    Those of dQ and dK are of |dS| and of p·(A + Σ p A) for it, A = |G|·|V|ᵀ.
+    """
+    p = shares_by_mpmath(q, k, visible, scale)
     factor = abs(exact_scale(scale, q.shape[1]))
-    (m, d), n, e = q.shape, len(k), v.shape[1]
-    Q, K, V, G = ([[mpmath.mpf(x) for x in row] for row in a.tolist()] for a in (q, k, v, g))
-    zero = mpmath.mpf(0)
-    of_scores = {x: [[zero] * n for _ in range(m)] for x in ("", "_score", "_gap", "_plain", "product")}
-    of_weights = {x: [[zero] * n for _ in range(m)] for x in ("", "_score", "_gap", "_plain")}
-    for i in range(m):
-        seen = [j for j in range(n) if visible[i, j]]
-        if not seen:
-            continue
-        own = {j: p[i][j] for j in seen}
+    Q, K, G = ([[abs(mpmath.mpf(x)) for x in row] for row in a.tolist()] for a in (q, k, g))
+    last, whole = [], []
+    for own, row in zip(p, g.tolist(), strict=True):
+        terms = [[mpmath.mpf(a) * b for a, b in zip(row, value, strict=True)] for value in v.tolist()]
+        dp = [mpmath.fsum(t) for t in terms]
+        size = [mpmath.fsum(map(abs, t)) for t in terms]
+        mean, mean_size = mpmath.fdot(own, dp), mpmath.fdot(own, size)
+        last.append([factor * abs(w * (x - mean)) for w, x in zip(own, dp, strict=True)])
+        whole.append([factor * w * (x + mean_size) for w, x in zip(own, size, strict=True)])
 
-        def mean(x: dict[int, mpmath.mpf], own: dict[int, mpmath.mpf] = own) -> mpmath.mpf:
-            return mpmath.fsum(own[j] * x[j] for j in own)
+    def product(a: Any, b: Any) -> list[list[mpmath.mpf]]:
+        return [[mpmath.fdot(row, column) for column in zip(*b, strict=True)] for row in a]
 
-        size = {j: mpmath.fsum(abs(G[i][c] * V[j][c]) for c in range(e)) for j in seen}
-        dp = {j: mpmath.fdot(G[i], V[j]) for j in seen}
-        top = max(s[i][j] for j in seen)
-        sigma = {j: factor * mpmath.fsum(abs(a * b) for a, b in zip(Q[i], K[j], strict=True)) for j in seen}
-        sources = {"_score": sigma, "_gap": {j: top - s[i][j] for j in seen}}
-        for j in seen:
-            both = size[j] + mean(size)
-            of_scores[""][i][j], of_weights[""][i][j] = own[j] * both, own[j]
-            for name, x in sources.items():
-                changes = {r: x[r] + mean(x) for r in seen}
-                spread = mean({r: changes[r] * size[r] for r in seen})
-                of_scores[name][i][j] = own[j] * (changes[j] * both + spread)
-                of_weights[name][i][j] = own[j] * changes[j]
-            of_scores["_plain"][i][j] = 1 + both + own[j] * mpmath.fsum(1 + size[r] for r in seen)
-            of_weights["_plain"][i][j] = mpmath.mpf(1)
-            of_scores["product"][i][j] = abs(own[j] * (dp[j] - mean(dp)))
-    found = {}
-    for kind, a in of_scores.items():
-        name = kind if kind == "product" else f"magnitude{kind}"
-        found[f"q_{name}"] = [
-            [factor * mpmath.fsum(w * abs(y[x]) for w, y in zip(row, K, strict=True)) for x in range(d)]
-            for row in a
-        ]
-        found[f"k_{name}"] = [
-            [factor * mpmath.fsum(row[j] * abs(y[x]) for row, y in zip(a, Q, strict=True)) for x in range(d)]
-            for j in range(n)
-        ]
-    for kind, a in of_weights.items():
-        found[f"v_magnitude{kind}"] = [
-            [mpmath.fsum(row[j] * abs(y[c]) for row, y in zip(a, G, strict=True)) for c in range(e)]
-            for j in range(n)
-        ]
-    return found
+    def of_scores(ds: Any) -> dict[str, list[list[mpmath.mpf]]]:
+        return {"q": product(ds, K), "k": product(zip(*ds, strict=True), Q)}
+
+    of_values = {"v": product(zip(*p, strict=True), G)}
+    return of_scores(last) | of_values, of_scores(whole) | of_values

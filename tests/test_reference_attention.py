@@ -17,17 +17,15 @@ from harness.errors import InputError
 from harness.formats import FORMATS, NumberFormat, round_array
 from harness.reference import attention_weights
 from harness.reference.attention_weights import Heads, Weights
-from harness.reference.elements import FINITE, NAN, POS_INF, ZERO
-from harness.reference.exact_attention import Attention, exact_attention
+from harness.reference.elements import FINITE, NAN, POS_INF, ZERO, ReferenceArray
+from harness.reference.exact_attention import exact_attention
 from harness.reference.pair_arrays import Pairs
 from tests.attention_by_definition import (
     BITS,
     SCALES,
     assert_encloses,
-    exact_scale,
     kept,
     normal,
-    quantities_by_definition,
     sees,
     shares_by_mpmath,
 )
@@ -36,7 +34,7 @@ INF = math.inf
 FLOAT64 = FORMATS["float64"]
 
 
-def attention(q: Any, k: Any, v: Any, fmt: NumberFormat = FLOAT64, **options: Any) -> Attention:
+def attention(q: Any, k: Any, v: Any, fmt: NumberFormat = FLOAT64, **options: Any) -> ReferenceArray:
     given_options = {"scale": None, "causal": False, "keep": None} | options
     q, k, v = (np.asarray(a, np.float64) for a in (q, k, v))
     return exact_attention(q, k, v, fmt=fmt, **given_options)
@@ -51,23 +49,16 @@ def check(
     scale: Fraction | None = None,
     causal: bool = False,
     keep: np.ndarray | None = None,
-) -> Attention:
-    """Compare values and quantities of single matrices with their definitions."""
+) -> ReferenceArray:
+    """Compare values of single matrices with their definitions."""
     found = attention(q, k, v, fmt, scale=scale, causal=causal, keep=keep)
     visible = sees((len(q), len(k)), causal, keep)
     with mpmath.workprec(BITS):
-        p, s = shares_by_mpmath(q, k, visible, scale)
+        p = shares_by_mpmath(q, k, visible, scale)
         columns = [[mpmath.mpf(x) for x in column] for column in v.T.tolist()]
         exact = [[mpmath.fdot(row, column) for column in columns] for row in p]
         sizes = [[mpmath.fdot(row, map(abs, column)) for column in columns] for row in p]
-        assert_encloses(found.values, exact, sizes, fmt)
-        wanted = quantities_by_definition(q, k, columns, p, s, visible, exact_scale(scale, q.shape[1]))
-    assert set(wanted) == set(found.quantities)
-    for name, value in wanted.items():
-        upper = found.quantities[name]
-        assert upper.shape == value.shape, name
-        assert (upper >= value).all(), name
-        np.testing.assert_allclose(upper, value, rtol=1e-6, atol=1e-300, err_msg=name)
+        assert_encloses(found, exact, sizes, fmt)
     return found
 
 
@@ -125,14 +116,14 @@ def test_single_keys_and_no_keys_are_exact() -> None:
     q, k, v = normal(1, 4, 3), normal(2, 4, 3), normal(3, 4, 2)
     keep = np.array([[1, 1, 1, 1], [0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0]], np.float64)
     found = attention(q, k, v, keep=keep)
-    assert (found.values.radius_log2[1:3] == -INF).all()
-    np.testing.assert_array_equal(found.values.to_float64()[1], v[2])
-    assert (found.values.kind[2] == ZERO).all()
-    assert (found.values.kind[3] == FINITE).all()
+    assert (found.radius_log2[1:3] == -INF).all()
+    np.testing.assert_array_equal(found.to_float64()[1], v[2])
+    assert (found.kind[2] == ZERO).all()
+    assert (found.kind[3] == FINITE).all()
     first = attention(q, k, v, causal=True)
-    np.testing.assert_array_equal(first.values.to_float64()[0], v[0])
+    np.testing.assert_array_equal(first.to_float64()[0], v[0])
     alone = attention(q, k[:1], v[:1])
-    assert (alone.values.difference(np.repeat(v[:1], 4, axis=0))[0] == 0).all()
+    assert (alone.difference(np.repeat(v[:1], 4, axis=0))[0] == 0).all()
 
 
 def test_values_of_zero_give_zero_exactly() -> None:
@@ -140,7 +131,7 @@ def test_values_of_zero_give_zero_exactly() -> None:
     v[:3, 1] = 0
     keep = np.array([1, 1, 1, 0], np.float64)
     found = attention(normal(1, 5, 3), normal(2, 4, 3), v, keep=keep)
-    assert found.values.kind.tolist() == [[FINITE, ZERO]] * 5
+    assert found.kind.tolist() == [[FINITE, ZERO]] * 5
 
 
 def test_the_mask_broadcasts() -> None:
@@ -149,14 +140,11 @@ def test_the_mask_broadcasts() -> None:
     heads = np.stack([np.tile(np.roll(keys, h), (4, 1)) for h in range(3)])
     for keep in (keys, heads, np.broadcast_to(heads, (2, 3, 4, 5))):
         found = attention(q, k, v, keep=keep)
-        assert found.values.shape == (2, 3, 4, 2)
-        assert found.quantities["terms"].shape == (2, 3, 4)
+        assert found.shape == (2, 3, 4, 2)
         for b, h in itertools.product(range(2), range(3)):
             one = np.broadcast_to(keep, (2, 3, 4, 5))[b, h]
             single = attention(q[b, h], k[b, h], v[b, h], keep=one)
-            np.testing.assert_array_equal(found.values[b, h].to_float64(), single.values.to_float64())
-            for name, value in single.quantities.items():
-                np.testing.assert_allclose(found.quantities[name][b, h], value, rtol=1e-6)
+            np.testing.assert_array_equal(found[b, h].to_float64(), single.to_float64())
 
 
 @pytest.mark.parametrize("panel", [1, 7, 40])
@@ -167,10 +155,8 @@ def test_panels_join_up(panel: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention_weights, "_PANEL", panel)
     monkeypatch.setattr(attention_weights, "_BALLS", panel)
     parts = attention(q, k, v, **options)
-    np.testing.assert_array_equal(parts.values.to_float64(), whole.values.to_float64())
-    np.testing.assert_array_equal(parts.values.kind, whole.values.kind)
-    for name, value in whole.quantities.items():
-        np.testing.assert_allclose(parts.quantities[name], value, rtol=1e-9, atol=0)
+    np.testing.assert_array_equal(parts.to_float64(), whole.to_float64())
+    np.testing.assert_array_equal(parts.kind, whole.kind)
 
 
 @pytest.mark.parametrize("panel", [3, 6, 100])
@@ -194,11 +180,8 @@ def test_rows_in_balls_in_a_later_panel_of_queries(panel: int, monkeypatch: pyte
     both = attention(q, k, v)
     assert set(rows) == set(itertools.product(range(2), range(4)))
     for matrix, wanted in enumerate(alone):
-        found = both.values[matrix].to_float64()
-        np.testing.assert_array_equal(found, wanted.values.to_float64())
-    for name, value in both.quantities.items():
-        wanted_of_both = [single.quantities[name] for single in alone]
-        np.testing.assert_allclose(value, wanted_of_both, rtol=1e-9, atol=0, err_msg=name)
+        found = both[matrix].to_float64()
+        np.testing.assert_array_equal(found, wanted.to_float64())
 
 
 def test_rows_in_balls_agree_with_rows_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,11 +190,9 @@ def test_rows_in_balls_agree_with_rows_in_pairs(monkeypatch: pytest.MonkeyPatch)
     pairs = attention(q, k, v, **options)
     monkeypatch.setattr(attention_weights, "_UNSURE", 0.0)  # every row with a rounded exponent
     balls = attention(q, k, v, **options)
-    assert (balls.values.radius_log2 != pairs.values.radius_log2).any()
-    d, e = pairs.values.difference(balls.values.to_float64())
-    assert (np.abs(np.ldexp(d, e)) <= 2.0**-53 * np.abs(pairs.values.to_float64())).all()
-    for name, value in pairs.quantities.items():
-        np.testing.assert_allclose(balls.quantities[name], value, rtol=1e-9, atol=0)
+    assert (balls.radius_log2 != pairs.radius_log2).any()
+    d, e = pairs.difference(balls.to_float64())
+    assert (np.abs(np.ldexp(d, e)) <= 2.0**-53 * np.abs(pairs.to_float64())).all()
 
 
 def test_what_is_not_finite_is_decided_by_rule() -> None:
@@ -219,38 +200,35 @@ def test_what_is_not_finite_is_decided_by_rule() -> None:
     k = np.array([[1.0, 2.0], [2.0, 1.0], [0.0, 1.0]])
     v = np.array([[1.0], [2.0], [3.0]])
     # 0·∞ in the third key; −inf against the two others
-    assert attention(q, k, v).values.kind[:, 0].tolist() == [FINITE, NAN, NAN, NAN, FINITE]
+    assert attention(q, k, v).kind[:, 0].tolist() == [FINITE, NAN, NAN, NAN, FINITE]
     two = attention(q, k[:2], v[:2])
-    assert two.values.kind[:, 0].tolist() == [FINITE, NAN, NAN, ZERO, FINITE]
-    assert two.quantities["terms"][[0, 3]].tolist() == [2.0, 0.0]
-    assert np.isnan(two.quantities["magnitude"][:, 0]).tolist() == [False, True, True, False, False]
+    assert two.kind[:, 0].tolist() == [FINITE, NAN, NAN, ZERO, FINITE]
     # a negative scale turns the infinities round, 0·∞ is undefined
     minus = attention(q, k[:2], v[:2], scale=Fraction(-1))
-    assert minus.values.kind[:, 0].tolist() == [FINITE, NAN, ZERO, NAN, FINITE]
+    assert minus.kind[:, 0].tolist() == [FINITE, NAN, ZERO, NAN, FINITE]
     nothing = attention(q, k[:2], v[:2], scale=Fraction(0))
-    assert nothing.values.kind[:, 0].tolist() == [FINITE, NAN, NAN, NAN, FINITE]
+    assert nothing.kind[:, 0].tolist() == [FINITE, NAN, NAN, NAN, FINITE]
     # an infinite key that is one of several: −inf takes no part
     k[2] = [-INF, 0.0]
     one = attention(np.array([[1.0, 1.0]]), k, v)
-    assert one.quantities["terms"].tolist() == [2.0]
     wanted = attention(np.array([[1.0, 1.0]]), k[:2], v[:2])
-    np.testing.assert_array_equal(one.values.to_float64(), wanted.values.to_float64())
+    np.testing.assert_array_equal(one.to_float64(), wanted.to_float64())
 
 
 def test_keys_not_seen_take_no_part_whatever_they_hold() -> None:
     q, k, v = normal(1, 3, 2), normal(2, 4, 2), normal(3, 4, 2)
-    wanted = attention(q, k[:3], v[:3]).values.to_float64()
+    wanted = attention(q, k[:3], v[:3]).to_float64()
     k[3], v[3] = [math.nan, INF], [INF, math.nan]
     keep = np.array([1, 1, 1, 0], np.float64)
     found = attention(q, k, v, keep=keep)
-    np.testing.assert_array_equal(found.values.to_float64(), wanted)
+    np.testing.assert_array_equal(found.to_float64(), wanted)
 
 
 def test_values_that_are_not_finite() -> None:
     v = np.array([[INF, INF, math.nan, 1.0], [1.0, -INF, 0.0, INF], [0.0, 1.0, 2.0, -1.0]])
     keep = np.array([[1, 1, 1], [1, 0, 1], [0, 0, 1]], np.float64)
     found = attention(np.zeros((3, 1)), np.zeros((3, 1)), v, keep=keep)
-    assert found.values.kind.tolist() == [
+    assert found.kind.tolist() == [
         [POS_INF, NAN, NAN, POS_INF],
         [POS_INF, POS_INF, NAN, ZERO],  # (1 − 1)/2
         [ZERO, FINITE, FINITE, FINITE],
@@ -260,7 +238,7 @@ def test_values_that_are_not_finite() -> None:
 def test_scores_beyond_float64() -> None:
     q, k, v = np.array([[1e200], [-1e200], [1e-300]]), np.array([[1e200], [9e199]]), np.array([[1.0], [2.0]])
     found = attention(q, k, v, scale=Fraction(1))
-    np.testing.assert_array_equal(found.values.to_float64()[:2, 0], [1.0, 2.0])
+    np.testing.assert_array_equal(found.to_float64()[:2, 0], [1.0, 2.0])
     check(q[2:] * 1e100, k * 1e-10, v, FLOAT64)
 
 
@@ -350,6 +328,6 @@ def test_what_has_no_meaning_is_refused(q: Any, k: Any, v: Any, keep: Any) -> No
 
 
 def test_nothing_to_see_and_nothing_asked() -> None:
-    assert (attention(np.ones((3, 2)), np.ones((0, 2)), np.ones((0, 4))).values.kind == ZERO).all()
-    assert attention(np.ones((0, 2)), np.ones((3, 2)), np.ones((3, 4))).values.shape == (0, 4)
-    assert attention(np.ones((0, 3, 2)), np.ones((0, 3, 2)), np.ones((0, 3, 4))).values.shape == (0, 3, 4)
+    assert (attention(np.ones((3, 2)), np.ones((0, 2)), np.ones((0, 4))).kind == ZERO).all()
+    assert attention(np.ones((0, 2)), np.ones((3, 2)), np.ones((3, 4))).shape == (0, 4)
+    assert attention(np.ones((0, 3, 2)), np.ones((0, 3, 2)), np.ones((0, 3, 4))).shape == (0, 3, 4)

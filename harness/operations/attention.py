@@ -35,7 +35,7 @@ def reference(problem: ExactProblem) -> Reference:
         keep=problem.inputs.get("keep"),
         fmt=problem.dtype.storage,
     )
-    return Reference({"y": exact.values}, quantities(problem))
+    return Reference({"y": exact}, quantities(problem))
 
 
 def quantities(problem: ExactProblem) -> dict[str, Any]:
@@ -94,14 +94,6 @@ def cost(
 # ---- formulations ----------------------------------------------------------------------------------
 
 
-def _seen(xp: Any, q: Any, k: Any, causal: bool) -> Any:
-    return family.causal_mask(xp, q.shape[-2], k.shape[-2]) if causal else None
-
-
-def _masked(xp: Any, scores: Any, sees: Any) -> Any:
-    return scores if sees is None else xp.where(sees, scores, xp.scalar("-inf"))
-
-
 @formulation(
     "attention", "unscaled", title="softmax(Q·Kᵀ)·V: the scale forgotten", needs=family.NEEDS,
     compute=family.COMPUTE,
@@ -110,10 +102,10 @@ def unscaled(
     xp: Any, q: Any, k: Any, v: Any, scale: Written = family.INVERSE_SQRT, causal: bool = False
 ) -> Callable[[], Any]:
     """Forget the scale: another function, unless the scale is 1."""
-    sees = _seen(xp, q, k, causal)
+    sees = family.seen(xp, q, k, causal)
 
     def thunk() -> Any:
-        return xp.matmul(family.weights(xp, _masked(xp, xp.matmul(q, xp.transpose(k)), sees)), v)
+        return xp.matmul(family.weights(xp, family.masked(xp, xp.matmul(q, xp.transpose(k)), sees)), v)
 
     return thunk
 
@@ -126,7 +118,7 @@ def naive(
 ) -> Callable[[], Any]:
     """Overflow where a score passes ln Ω."""
     c, zero = family.scale_scalar(xp, scale, q.shape[-1]), xp.scalar(0)
-    sees = _seen(xp, q, k, causal)
+    sees = family.seen(xp, q, k, causal)
 
     def thunk() -> Any:
         e = xp.exp(xp.multiply(xp.matmul(q, xp.transpose(k)), c))
@@ -146,11 +138,11 @@ def scaled(
 ) -> Callable[[], Any]:
     """Scale the product, which is stored in the dtype: it overflows where Σqk does."""
     c = family.scale_scalar(xp, scale, q.shape[-1])
-    sees = _seen(xp, q, k, causal)
+    sees = family.seen(xp, q, k, causal)
 
     def thunk() -> Any:
         scores = xp.multiply(xp.matmul(q, xp.transpose(k)), c)
-        return xp.matmul(family.weights(xp, _masked(xp, scores, sees)), v)
+        return xp.matmul(family.weights(xp, family.masked(xp, scores, sees)), v)
 
     return thunk
 
@@ -164,11 +156,11 @@ def prescaled(
 ) -> Callable[[], Any]:
     """Scale the queries: the product overflows where c·Σqk does, √d times later."""
     c = family.scale_scalar(xp, scale, q.shape[-1])
-    sees = _seen(xp, q, k, causal)
+    sees = family.seen(xp, q, k, causal)
 
     def thunk() -> Any:
         scores = xp.matmul(xp.multiply(q, c), xp.transpose(k))
-        return xp.matmul(family.weights(xp, _masked(xp, scores, sees)), v)
+        return xp.matmul(family.weights(xp, family.masked(xp, scores, sees)), v)
 
     return thunk
 
@@ -185,7 +177,7 @@ def online(
     Milakov and Gimelshein (2018), Algorithm 3; with the output rescaled too, FlashAttention (Dao 2022).
     """
     n = k.shape[-2]
-    sees = _seen(xp, q, k, causal)
+    sees = family.seen(xp, q, k, causal)
 
     def thunk() -> Any:
         wide, queries = at_least_single(xp, q)
@@ -195,7 +187,7 @@ def online(
             keys = at_least_single(xp, k[..., start : start + TILE, :])[1]
             values = at_least_single(xp, v[..., start : start + TILE, :])[1]
             scores = wide.matmul(queries, wide.transpose(keys))
-            scores = _masked(wide, scores, None if sees is None else sees[..., start : start + TILE])
+            scores = family.masked(wide, scores, None if sees is None else sees[..., start : start + TILE])
             largest = wide.detach(wide.max(scores, axis=-1, keepdims=True))
             shift = largest if top is None else wide.maximum(top, largest)
             e = wide.exp(wide.subtract(scores, shift))

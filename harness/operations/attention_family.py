@@ -89,10 +89,15 @@ def exact_scale(parameters: Mapping[str, Written]) -> Fraction | None:
     return None if isinstance(scale, str) else Fraction(scale)
 
 
+def scale_value(parameters: Mapping[str, Written], d: int) -> float:
+    """Return the scale, to a relative 2⁻⁵²."""
+    exact = exact_scale(parameters)
+    return d**-0.5 if exact is None else float(exact)
+
+
 def scale_size(parameters: Mapping[str, Written], d: int) -> float:
     """Return |scale|, to a relative 2⁻⁵²."""
-    exact = exact_scale(parameters)
-    return d**-0.5 if exact is None else abs(float(exact))
+    return abs(scale_value(parameters, d))
 
 
 def scale_scalar(xp: Any, scale: Written, d: int) -> Any:
@@ -108,6 +113,16 @@ def causal_mask(xp: Any, m: int, n: int) -> Any:
         ones, none = xp.full(tuple(grown.shape), xp.scalar(1)), xp.zeros(tuple(grown.shape))
         grown = xp.concat([xp.concat([grown, none], axis=1), xp.concat([ones, grown], axis=1)], axis=0)
     return xp.greater(grown[:m, :n], xp.scalar(0))
+
+
+def seen(xp: Any, q: Any, k: Any, causal: bool) -> Any:
+    """Return the causal mask of the scores, or None where every key is seen."""
+    return causal_mask(xp, q.shape[-2], k.shape[-2]) if causal else None
+
+
+def masked(xp: Any, scores: Any, sees: Any) -> Any:
+    """Return scores with −∞ at the keys that are not seen; `sees` may be None."""
+    return scores if sees is None else xp.where(sees, scores, xp.scalar("-inf"))
 
 
 def check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -195,8 +210,7 @@ def blocks(problem: ExactProblem) -> Iterator[Block]:
     q, k = problem.inputs["q"], problem.inputs["k"]
     m, (n, d) = q.shape[-2], k.shape[-2:]
     u = float(problem.dtype.storage.unit_roundoff)
-    exact = exact_scale(problem.parameters)
-    c = d**-0.5 if exact is None else float(exact)
+    c = scale_value(problem.parameters, d)
     keep = problem.inputs.get("keep")
     shown = None if keep is None else np.broadcast_to(keep != 0, (*q.shape[:-2], m, n))
     causal = bool(problem.parameters.get("causal", False))

@@ -45,7 +45,7 @@ def reference(problem: ExactProblem) -> Reference:
     from harness.reference.elements import Reference
 
     family.check_shapes({name: problem.inputs[name].shape for name in "qkv"})
-    exact, _ = exact_attention_gradient(
+    exact = exact_attention_gradient(
         *(problem.inputs[name] for name in ("q", "k", "v", COTANGENT)),
         scale=family.exact_scale(problem.parameters),
         causal=bool(problem.parameters.get("causal", False)),
@@ -188,12 +188,12 @@ def scaled(
     scale: Written = family.INVERSE_SQRT, causal: bool = False,
 ) -> Callable[[], Any]:  # fmt: skip
     """Take the softmax of c·(q·k), and scale dS."""
-    c, lowest = family.scale_scalar(xp, scale, q.shape[-1]), xp.scalar("-inf")
-    sees = family.causal_mask(xp, q.shape[-2], k.shape[-2]) if causal else None
+    c = family.scale_scalar(xp, scale, q.shape[-1])
+    sees = family.seen(xp, q, k, causal)
 
     def thunk() -> Any:
         scores = xp.multiply(xp.matmul(q, xp.transpose(k)), c)
-        p = family.weights(xp, scores if sees is None else xp.where(sees, scores, lowest))
+        p = family.weights(xp, family.masked(xp, scores, sees))
         return _backward(xp, p, q, k, v, cotangent, with_respect_to, c, before=True)
 
     return thunk
@@ -207,13 +207,13 @@ def prescaled(
     scale: Written = family.INVERSE_SQRT, causal: bool = False,
 ) -> Callable[[], Any]:  # fmt: skip
     """Take the softmax of (c·q)·k, and scale what is made for c·q."""
-    c, lowest = family.scale_scalar(xp, scale, q.shape[-1]), xp.scalar("-inf")
-    sees = family.causal_mask(xp, q.shape[-2], k.shape[-2]) if causal else None
+    c = family.scale_scalar(xp, scale, q.shape[-1])
+    sees = family.seen(xp, q, k, causal)
 
     def thunk() -> Any:
         queries = xp.multiply(q, c)
         scores = xp.matmul(queries, xp.transpose(k))
-        p = family.weights(xp, scores if sees is None else xp.where(sees, scores, lowest))
+        p = family.weights(xp, family.masked(xp, scores, sees))
         return _backward(xp, p, queries, k, v, cotangent, with_respect_to, c, before=False)
 
     return thunk
@@ -228,11 +228,11 @@ def guarded(
     with_respect_to: tuple[str, ...] = ("q", "k", "v"), scale: Written = family.INVERSE_SQRT,
 ) -> Callable[[], Any]:  # fmt: skip
     """Weights of a query without keys are 0, and so is every product with them."""
-    c, lowest = family.scale_scalar(xp, scale, q.shape[-1]), xp.scalar("-inf")
+    c = family.scale_scalar(xp, scale, q.shape[-1])
     sees = xp.greater(keep, xp.scalar(0))
 
     def thunk() -> Any:
-        scores = xp.where(sees, xp.multiply(xp.matmul(q, xp.transpose(k)), c), lowest)
+        scores = family.masked(xp, xp.multiply(xp.matmul(q, xp.transpose(k)), c), sees)
         p = family.weights(xp, scores, family.guarded_softmax)
         return _backward(xp, p, q, k, v, cotangent, with_respect_to, c, before=True)
 

@@ -20,7 +20,7 @@ exactly 0. A score cannot be infinite here, for data that are not finite are ref
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from harness.errors import InputError
 from harness.formats import NumberFormat
 from harness.reference import pair_arrays
-from harness.reference.attention_weights import LIFT, ROUNDED_UP, Booleans, Heads, Panel, Weights, meets
+from harness.reference.attention_weights import LIFT, Booleans, Heads, Panel, Weights, meets
 from harness.reference.certify import RADIUS_LOG2, certify_elements, exact_balls, holds
 from harness.reference.elements import FINITE, ReferenceArray
 from harness.reference.pair_arrays import Pairs
@@ -38,7 +38,6 @@ from harness.reference.pair_arrays import Pairs
 Floats = NDArray[np.float64]
 
 _INPUTS = ("q", "k", "v")
-_KINDS = ("magnitude", "magnitude_score", "magnitude_gap", "magnitude_plain")
 
 
 def exact_attention_gradient(
@@ -52,36 +51,14 @@ def exact_attention_gradient(
     keep: Floats | None,
     fmt: NumberFormat,
     with_respect_to: tuple[str, ...],
-) -> tuple[dict[str, ReferenceArray], dict[str, Floats]]:
-    """Return the gradients of Σ cotangent·attention, and what bounds on their errors are made of.
+) -> dict[str, ReferenceArray]:
+    """Return the gradients of Σ cotangent·attention by name, each of the shape of that input.
 
     Parameters
     ----------
     q, k, v, scale, causal, keep, fmt : as of `exact_attention`, all finite.
     cotangent : finite float64 array (…, m, e), of the shape of the output.
     with_respect_to : some of "q", "k" and "v".
-
-    Returns
-    -------
-    gradients : one for each name, of the shape of that input.
-    quantities : upper bounds, to 1e-6 relative.
-        With p, g, σ as of `Attention`, the numbers of which come from the same scores,
-        A_ij = Σ_l |cotangent_il v_jl| ≥ |dP_ij|, ⟨x⟩_i = Σ_k p_ik x_ik and all sums over what is seen:
-
-        - ``terms``, (…, m): the number of keys that a query sees.
-        - ``queries``, (…, n): the number of queries that see a key.
-        - ``v_magnitude``: Σ_i p_ij |cotangent_il|; ``v_magnitude_score`` and ``v_magnitude_gap``: the same
-          with p_ij·(x_ij + ⟨x⟩_i) for p, x = σ and x = g, which is ε⁻¹ times what relative errors ε of the
-          scores, or of the shifted scores, change p_ij by; ``v_magnitude_plain``: Σ_i |cotangent_il|.
-        - ``q_magnitude``: |scale|·Σ_j p_ij (A_ij + ⟨A⟩_i) |k_jl|. Errors of ε relative to A in dP, and of
-          ε relative to ⟨A⟩ in ⟨dP⟩, change dQ by at most ε times that, rounding dS as well.
-        - ``q_magnitude_score``: |scale|·Σ_j p_ij [(x_ij + ⟨x⟩_i)(A_ij + ⟨A⟩_i) + ⟨(x + ⟨x⟩)·A⟩_i] |k_jl|
-          with x = σ; ``q_magnitude_gap`` with x = g: what the errors of p change dQ by.
-        - ``q_magnitude_plain``: |scale|·Σ_j [1 + A_ij + ⟨A⟩_i + p_ij Σ_k (1 + A_ik)] |k_jl|. Errors of ω in
-          every p, every p·dP and every dS change dQ by at most ω times that.
-        - ``q_product``: |scale|·Σ_j |dS_ij| |k_jl|, the magnitude of the last product itself; up to
-          ``q_magnitude`` where a dS is not known in pairs.
-        - ``k_…``: the same for dK, with sums over i and |q_il| for |k_jl|.
 
     Raises
     ------
@@ -106,13 +83,7 @@ def exact_attention_gradient(
                 backward.take(panel)
     sign = -1.0 if scale is not None and scale < 0 else 1.0
     gradients = backward.gradients(fmt, with_respect_to, {"q": sign, "k": 1.0, "v": 1.0})
-    quantities = {
-        name: value
-        for name, value in backward.quantities.items()
-        if name[0] in with_respect_to or "_" not in name
-    }
-    shaped = {name: a.reshape((*outer, *a.shape[1:])) for name, a in quantities.items()}
-    return {name: a.reshape((*outer, *a.shape[1:])) for name, a in gradients.items()}, shaped
+    return {name: a.reshape((*outer, *a.shape[1:])) for name, a in gradients.items()}
 
 
 @dataclass(eq=False)
@@ -129,15 +100,10 @@ class _Backward:
     """False where the element is exactly 0."""
     live: Booleans
     """(c, m): False where a row of dS is exactly 0."""
-    quantities: dict[str, Floats] = field(default_factory=dict)
 
     @classmethod
     def of(cls, heads: Heads, cotangent: Floats) -> _Backward:
         shapes = {"q": heads.q.shape, "k": heads.k.shape, "v": heads.v.shape}
-        quantities = {f"{name}_{kind}": np.zeros(shapes[name]) for name in _INPUTS for kind in _KINDS}
-        quantities |= {f"{name}_product": np.zeros(shapes[name]) for name in ("q", "k")}
-        quantities["terms"] = np.zeros(heads.q.shape[:2])
-        quantities["queries"] = np.zeros(heads.k.shape[:2])
         return cls(
             heads,
             cotangent,
@@ -145,7 +111,6 @@ class _Backward:
             {name: np.zeros(shape) for name, shape in shapes.items()},
             {name: np.zeros(shape, bool) for name, shape in shapes.items()},
             np.zeros(heads.q.shape[:2], bool),
-            quantities,
         )
 
     def take(self, panel: Panel) -> None:
@@ -169,19 +134,6 @@ class _Backward:
             self.sums[name].put(place, pair_arrays.add(self.sums[name][place], product))
             self.lower[name][place] += left.magnitude_down() @ np.abs(right)
             self.nonzero[name][place] |= meets(some, right != 0)
-        found = _quantities(weights, ds, np.abs(g), np.abs(v))
-        self.quantities["terms"][panel] = weights.terms[:, :, 0]
-        self.quantities["queries"][matrices] += np.count_nonzero(weights.visible, axis=1)
-        for kind, (of_scores, of_weights) in found.items():
-            for name, place, by, sizes in (
-                ("q", panel, of_scores, np.abs(k)),
-                ("k", (matrices,), np.swapaxes(of_scores, 1, 2), np.abs(q)),
-            ):
-                total = pair_arrays.magnitudes(by, sizes) * heads.scale_up
-                self.quantities[f"{name}_{kind}"][place] += total * ROUNDED_UP
-            if of_weights is not None:
-                total = pair_arrays.magnitudes(np.swapaxes(of_weights, 1, 2), np.abs(g))
-                self.quantities[f"v_{kind}"][matrices] += total * ROUNDED_UP
 
     def gradients(
         self, fmt: NumberFormat, names: tuple[str, ...], signs: Mapping[str, float]
@@ -297,23 +249,6 @@ def _same_values(visible: Booleans, v: Floats) -> Booleans:
             least = np.min(numbers, axis=1, where=visible[c], initial=len(values))
             same[c] = least >= np.max(numbers, axis=1, where=visible[c], initial=0)
     return same
-
-
-def _quantities(weights: Weights, ds: Pairs, g: Floats, v: Floats) -> dict[str, tuple[Floats, Floats | None]]:
-    """Return by kind of bound what multiplies |K| and |Q|, and what multiplies |G|, all (c, r, n)."""
-    visible, p = weights.visible, weights.shares
-    sizes = np.where(visible, np.minimum(pair_arrays.magnitudes(g, np.swapaxes(v, 1, 2)), 2.0**1000), 0.0)
-    both = sizes + weights.mean(sizes)
-    ones = visible.astype(np.float64)
-    found: dict[str, tuple[Floats, Floats | None]] = {"magnitude": (p * both, p)}
-    for name, x in (("score", weights.sizes), ("gap", weights.gaps)):
-        x = np.where(visible, np.minimum(x, 2.0**1000), 0.0)
-        changes = x + weights.mean(x)
-        found[f"magnitude_{name}"] = (p * (changes * both + weights.mean(changes * sizes)), p * changes)
-    plain = np.sum(ones + sizes, axis=2, keepdims=True)
-    found["magnitude_plain"] = (np.where(visible, 1 + both, 0.0) + p * plain, ones)
-    found["product"] = (np.fmin(ds.magnitude_up() * 2.0**-LIFT, p * both), None)
-    return found
 
 
 def _negative(a: ReferenceArray) -> ReferenceArray:

@@ -37,15 +37,11 @@ Panel = tuple[slice, slice]
 
 LIFT: Final = 300
 """Binary orders by which weights are raised, to reach further below 1."""
-ROUNDED_UP: Final = 1 + 1e-9
-"""Covers the rounding of quantities in float64: sums of up to 2²⁰ terms, and an exponential."""
 _FAR: Final = 900.0
 _PANEL: Final = 1 << 18
 """Weights that are computed at a time."""
 _UNSURE: Final = 2.0**-50
 """Error of an exponent above which a weight is not known."""
-_GAP_BITS: Final = (256, 1024, 4096)
-"""Precisions for gaps that float64 does not hold: scores reach 2²⁰⁴⁸·d."""
 _BALLS: Final = 1 << 15
 """Scores in ball arithmetic that are held at a time."""
 
@@ -159,11 +155,6 @@ class Heads:
         with ctx.workprec(200):
             return Pairs.of_reference(ReferenceArray.from_balls([self.scale_ball()], (1, 1, 1)))
 
-    @property
-    def scale_up(self) -> float:
-        """An upper bound on |scale|."""
-        return float(self.scale_pair.magnitude_up().item())
-
     def weights(self, panel: Panel) -> Weights:
         """Return the weights of a panel, in pairs."""
         with np.errstate(all="ignore"):
@@ -179,15 +170,7 @@ class Heads:
         distances = pair_arrays.subtract(products, products.along(top, 2)).where(visible)
         own = np.arange(visible.shape[2]) == top
         exponents = pair_arrays.multiply(distances, self.scale_pair).where(visible & ~own)
-        sizes = pair_arrays.magnitudes(np.abs(q), np.abs(kt)) * self.scale_up
-        gaps = np.maximum(exponents.radius - exponents.hi, 0.0)
-        sure = np.all((exponents.radius <= _UNSURE) & (np.abs(exponents.hi) < np.inf), axis=2)
-        for c in np.flatnonzero(~sure.all(axis=1)).tolist():
-            rows = np.flatnonzero(~sure[c])
-            matrix, first = panel[0].start + c, panel[1].start
-            for some in self.chunks(rows):
-                gaps[c, some] = self._far_gaps(matrix, first + some, visible[c, some])
-        return Weights(visible, top, _exponentials(exponents).where(visible), gaps, sizes)
+        return Weights(visible, top, _exponentials(exponents).where(visible))
 
     # ---- in ball arithmetic ----------------------------------------------------------------------
 
@@ -196,19 +179,6 @@ class Heads:
         together = max(1, _BALLS // self.k.shape[1])
         for first in range(0, rows.size, together):
             yield rows[first : first + together]
-
-    def _far_gaps(self, matrix: int, rows: NDArray[np.intp], visible: Booleans) -> Floats:
-        """Return the gaps of rows of any size, as float64."""
-        gaps = np.zeros(visible.shape)
-        for bits in _GAP_BITS:
-            with ctx.workprec(bits):
-                exponents = self.ball_exponents(matrix, rows, visible)
-                sure = all(x.rad() < _UNSURE for row in exponents for x in row)
-            if sure or bits == _GAP_BITS[-1]:
-                break
-        for gap, row, seen in zip(gaps, exponents, visible, strict=True):
-            gap[seen] = [-float(x.mid()) for x in row]
-        return np.maximum(gaps, 0.0)
 
     def ball_exponents(self, matrix: int, rows: NDArray[np.intp], visible: Booleans) -> list[list[arb]]:
         """Return |scale|·(t_ij − t_i*) of the keys seen, row by row, at the precision set."""
@@ -274,10 +244,6 @@ class Weights:
     """(c, r, 1): the key * of each query."""
     lifted: Pairs
     """w_ij·2**LIFT."""
-    gaps: Floats
-    """scale·(t_i* − t_ij) in float64, within 2⁻⁵⁰ of it and of itself."""
-    sizes: Floats
-    """Upper bounds on Σ_d |scale·q_id·k_jd|, of keys not seen as well."""
 
     @cached_property
     def terms(self) -> NDArray[np.int64]:
@@ -293,24 +259,3 @@ class Weights:
             return pair_arrays.reciprocal(
                 Pairs(np.where(none, 2.0**LIFT, sums.hi), np.where(none, 0.0, sums.lo), sums.radius)
             )
-
-    @cached_property
-    def shares(self) -> Floats:
-        """Upper bounds on p_ij in float64, to 1e-9 relative, or 2⁻¹⁰⁷⁴."""
-        with np.errstate(under="ignore"):
-            exps = np.where(self.visible, np.exp(-self.gaps), 0.0)
-        sums = np.maximum(np.sum(exps, axis=2, keepdims=True), 1.0)
-        return np.where(self.visible, exps / sums * ROUNDED_UP + 2.0**-1074, 0.0)
-
-    def mean(self, x: Floats) -> Floats:
-        """Return upper bounds on Σ_j p_ij x_ij, (c, r, 1), of non-negative x."""
-        finite = np.minimum(x, 2.0**1000)  # a key of no weight must not make 0·∞
-        return np.asarray(np.sum(self.shares * finite, axis=2, keepdims=True) * ROUNDED_UP)
-
-    def log_sums(self) -> Floats:
-        """Return upper bounds on ln Σ_j w_ij, (c, r, 1); 0 where nothing is seen."""
-        with np.errstate(under="ignore"):
-            others = np.where(self.visible, np.exp(-self.gaps), 0.0)
-        first = np.argmin(np.where(self.visible, self.gaps, np.inf), axis=2)[:, :, None]
-        np.put_along_axis(others, first, 0.0, 2)
-        return np.asarray(np.log1p(np.sum(others, axis=2, keepdims=True)) * ROUNDED_UP)

@@ -16,7 +16,6 @@ undefined. Values ±inf and NaN that are seen count with their (positive) weight
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -26,43 +25,13 @@ from numpy.typing import NDArray
 from harness.formats import NumberFormat
 from harness.reference import pair_arrays
 from harness.reference.attention_gradient import exact_attention_gradient
-from harness.reference.attention_weights import ROUNDED_UP, Booleans, Heads, Panel, Weights, meets
+from harness.reference.attention_weights import Booleans, Heads, Panel, Weights, meets
 from harness.reference.certify import RADIUS_LOG2, certify_elements, exact_balls, holds
 from harness.reference.elements import FINITE, NAN, NEG_INF, POS_INF, ZERO, ReferenceArray
 
-__all__ = ["Attention", "exact_attention", "exact_attention_gradient"]
+__all__ = ["exact_attention", "exact_attention_gradient"]
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Attention:
-    """Attention of a stack of queries, and what bounds on its error are made of."""
-
-    values: ReferenceArray
-    """(…, m, e)"""
-    quantities: dict[str, Floats]
-    """Upper bounds, to 1e-6 relative; sums over the keys j that query i sees; NaN for a
-    query that is undefined. A value v that is not finite counts as 0 in them.
-
-    With s_ij the scaled scores, g_ij = max_k s_ik − s_ij and σ_ij = Σ_d |scale·q_id·k_jd|.
-
-    Of shape (…, m):
-
-    - ``terms``: number of keys.
-    - ``mean_gap``: Σ p g.
-    - ``log_sum``: ln Σ exp(−g), from 0 to ln(terms). With ``mean_gap`` it makes the entropy of p.
-    - ``score_error``: max σ.
-    - ``weighted_score_error``: Σ p σ.
-
-    Of shape (…, m, e):
-
-    - ``magnitude``: Σ p |v|.
-    - ``magnitude_score``: Σ_j p_ij (σ_ij + Σ_k p_ik σ_ik) |v_jl|. A relative error ε·σ in the scores is a
-      relative error of at most ε·(σ_ij + Σ p σ) in p_ij, to first order.
-    - ``magnitude_gap``: Σ_j p_ij (g_ij + Σ_k p_ik g_ik) |v_jl|, the same for errors of the shifted scores.
-    - ``magnitude_plain``: Σ |v|, for weights that underflow.
-    """
 
 
 def exact_attention(
@@ -74,8 +43,8 @@ def exact_attention(
     causal: bool,
     keep: Floats | None,
     fmt: NumberFormat,
-) -> Attention:
-    """Return softmax(scale·QKᵀ + mask)·V.
+) -> ReferenceArray:
+    """Return softmax(scale·QKᵀ + mask)·V, of shape (…, m, e).
 
     Parameters
     ----------
@@ -95,43 +64,11 @@ def exact_attention(
     raw = v.reshape(heads.v.shape)
     count, m, e = heads.q.shape[0], heads.q.shape[1], heads.v.shape[2]
     values = ReferenceArray.from_float64(np.zeros((count, m, e)))
-    quantities = {
-        name: np.zeros((count, m) if name in _OF_ROWS else (count, m, e))
-        for name in (*_OF_ROWS, *_OF_ELEMENTS)
-    }
     if heads.k.shape[1]:
         for panel in heads.panels():
             weights = heads.weights(panel)
-            found = _quantities(heads, weights, panel)
             values.assign(panel, _panel(heads, weights, panel, raw[panel[0]], fmt))
-            for name, value in found.items():
-                value[heads.undefined[panel]] = np.nan
-                quantities[name][panel] = value
-    outer = q.shape[:-2]
-    shaped = {name: a.reshape(*outer, *a.shape[1:]) for name, a in quantities.items()}
-    return Attention(values.reshape((*outer, m, e)), shaped)
-
-
-_OF_ROWS = ("terms", "mean_gap", "log_sum", "score_error", "weighted_score_error")
-_OF_ELEMENTS = ("magnitude", "magnitude_score", "magnitude_gap", "magnitude_plain")
-
-
-def _quantities(heads: Heads, weights: Weights, panel: Panel) -> dict[str, Floats]:
-    shares, values = weights.shares, np.abs(heads.v[panel[0]])
-    found = {"terms": weights.terms.astype(np.float64)[:, :, 0], "log_sum": weights.log_sums()[:, :, 0]}
-    seen = np.where(weights.visible, weights.sizes, 0.0)
-    found["score_error"] = np.max(seen, axis=2, initial=0.0)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        for row, element, x in (
-            ("weighted_score_error", "magnitude_score", np.minimum(seen, 2.0**1000)),
-            ("mean_gap", "magnitude_gap", np.minimum(weights.gaps, 2.0**1000)),
-        ):
-            mean = weights.mean(x)
-            found[row] = mean[:, :, 0]
-            found[element] = pair_arrays.magnitudes(shares * ROUNDED_UP * (x + mean), values)
-        found["magnitude"] = pair_arrays.magnitudes(shares, values)
-        found["magnitude_plain"] = pair_arrays.magnitudes(weights.visible.astype(np.float64), values)
-    return found
+    return values.reshape((*q.shape[:-2], m, e))
 
 
 def _panel(heads: Heads, weights: Weights, panel: Panel, raw: Floats, fmt: NumberFormat) -> ReferenceArray:

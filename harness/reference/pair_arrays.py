@@ -97,10 +97,6 @@ class Pairs:
         lower = np.abs(self.hi) * (1 - 2.0**-50) - self.radius * _UP
         return np.where(lower > 0, lower, 0.0)
 
-    def magnitude_up(self) -> Floats:
-        """Return upper bounds on the magnitudes."""
-        return (np.abs(self.hi) * (1 + 2.0**-50) + self.radius) * _UP
-
 
 def add(a: Pairs, b: Pairs) -> Pairs:
     """Return a + b.
@@ -201,13 +197,6 @@ def matmul(a: Pairs, b: Floats, *, radius_log2: int = LAST_PRODUCT_LOG2) -> Pair
 def exact(a: Floats, b: Floats, *, radius_log2: int = PRODUCT_LOG2) -> Pairs:
     """Return a @ b of exact matrices, within 2**radius_log2 of the sums of magnitudes."""
     return Pairs.of_reference(exact_matmul(a, b, radius_log2=radius_log2).values)
-
-
-def magnitudes(a: Floats, b: Floats) -> Floats:
-    """Return upper bounds on a @ b of non-negative matrices, within k·(2⁻⁵¹ of it + 2⁻¹⁰⁷³)."""
-    k = b.shape[-2]
-    some = a.any(axis=-1, keepdims=True) & b.any(axis=-2, keepdims=True)
-    return np.asarray((a @ b) * (1 + (k + 4) * 2.0**-52) + np.where(some, k * 2.0**-1073, 0.0))
 
 
 def to_reference(a: Pairs, exponent: int, zero: NDArray[np.bool_]) -> ReferenceArray:
