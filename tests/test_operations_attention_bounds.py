@@ -95,9 +95,10 @@ def terms(problem: ExactProblem, cell: tuple[str, str]) -> Terms:
     t.delta = moved(t, np.where(sees, sizes, 0.0).max(axis=1, keepdims=True), q, k)
     seen = sees.sum(axis=1, keepdims=True)
     raised = np.exp(2 * t.delta) * ((p * gap).sum(axis=1, keepdims=True) + 2 * t.delta)
-    # Exponentials of 3 ulp in numerator and sum, two of u each. Five more: the sum's, the quotient's,
-    # the storage format's, products of errors of the weight and of the whole.
-    weight = (4 * 3 + 5 + raised) * t.u + np.maximum(seen - 1, 0) * t.acc
+
+    # Exponentials of 3 ulp in numerator and sum, two of u each. Four more: the sum's, the quotient's,
+    # the storage format's, products of errors.
+    weight = (4 * 3 + 4 + raised) * t.u + np.maximum(seen - 1, 0) * t.acc
     t.eta = 2 * t.delta * (1 + t.u) + weight - np.log(1 - seen * t.omega / 2)
     return t
 

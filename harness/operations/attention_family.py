@@ -254,7 +254,7 @@ def log_error_of_weights(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         mean_gap = np.exp(2 * delta) * (np.asarray(quantities["mean_gap"]) + 2 * delta)
         lost = -np.log1p(-np.minimum(n * float(precision.format.min_subnormal) / 2, 1.0))
-        roundings = 4 * EXP_ULP + 4 + SECOND_ORDER
+        roundings = 4 * EXP_ULP + 3 + SECOND_ORDER
         summed = np.maximum(n - 1, 0) * precision.u_acc
         eta = 2 * delta * (1 + u) + u * (roundings + mean_gap) + summed + lost
     total = summed + (4 + SECOND_ORDER) * u + lost
