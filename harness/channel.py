@@ -14,7 +14,7 @@ import sys
 import threading
 from typing import Any
 
-from harness.protocol import decode, encode
+from .protocol import decode, encode
 
 _PR_SET_PDEATHSIG = 1
 

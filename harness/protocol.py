@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from harness import model
+from . import model
 
 PROTOCOL_VERSION = 1
 

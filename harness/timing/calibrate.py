@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from harness.timing.clock import Thunk, Timer
+from .clock import Thunk, Timer
 
 GROWTH: Final = 10
 """The largest factor between two tries: the first readings are cold, and may be far too long."""

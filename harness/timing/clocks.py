@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from harness.timing.clock import Pace
+from .clock import Pace
 
 STEADY_SHARE: Final = 0.75
 """Of the default clock: a sample taken below it says more of power and heat than of the kernel."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.timing.clock import Timer, control_loop
+from .clock import Timer, control_loop
 
 _CONTROL_RUNS = 4
 

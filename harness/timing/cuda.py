@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.timing.clock import UNWATCHED, MeasureError, Pace, Thunk, empty
+from .clock import UNWATCHED, MeasureError, Pace, Thunk, empty
 
 WARM_S: Final = 0.5
 """A GPU takes some tenths of a second from its idle clock to that of work."""

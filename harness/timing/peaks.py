@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.timing.clock import Timer, collector_off
+from .clock import Timer, collector_off
 
 BUDGET_S: Final = 0.5
 SMALLEST: Final = 64

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final, Literal
 
-from harness.timing.calibrate import calibrate
-from harness.timing.clock import MeasureError, Thunk, Timer, collector_off, empty
-from harness.timing.conditions import Conditions, between, conditions
-from harness.timing.statistics import Interval, median_interval, noise
+from .calibrate import calibrate
+from .clock import MeasureError, Thunk, Timer, collector_off, empty
+from .conditions import Conditions, between, conditions
+from .statistics import Interval, median_interval, noise
 
 Stopped = Literal["converged", "plateau", "budget"]
 
