@@ -1,4 +1,4 @@
-"""The child's end of the pipe: private descriptors, and an end when the parent ends.
+"""The child's end of the pipe: private descriptors, an end when the parent ends, a limit of memory.
 
 Kernels print, read their standard input, and hang. So the protocol moves to descriptors of its own
 before anything else is imported, a thread watches the pipe, and on Linux the kernel is asked to kill
@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from .protocol import decode, encode
@@ -57,3 +58,21 @@ def _die_with_parent() -> None:
     import ctypes
 
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def limit_memory(nbytes: int) -> None:
+    """Let this process hold `nbytes` more private memory than it does; beyond, allocations fail.
+
+    Private memory is Linux's RLIMIT_DATA, anonymous mappings included; elsewhere nothing is limited. What
+    CUDA reserves of the address space is not writable and not counted (mm/mmap.c, is_data_mapping); its
+    context, which is, was made when the backend was started, and is held already.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    status = Path("/proc/self/status").read_text()
+    held = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:"))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = held + nbytes
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))

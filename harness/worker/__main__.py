@@ -8,18 +8,16 @@ import json
 import os
 import sys
 import traceback
-import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 from harness import catalogue
-from harness.channel import Channel
-from harness.errors import UserError
+from harness.channel import Channel, limit_memory
 from harness.protocol import PROTOCOL_VERSION
-from harness.registry import BACKENDS, Backend
+from harness.registry import Backend
 from harness.worker.batch import answers
 from harness.worker.kernel import described
 from harness.worker.service import Message, Service
+from harness.worker.start import import_numpy, started
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -35,9 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
     faulthandler.enable()
     hello = {"hello": PROTOCOL_VERSION, "pid": os.getpid(), "backend": options.backend}
     try:
-        _import_numpy()
+        import_numpy()
         catalogue.load(options.plugin)
-        backend = _started(options.backend, options.threads, options.flags)
+        backend = started(options.backend, options.threads, options.flags)
         facts = dict(backend.facts())
     except Exception as error:
         traceback.print_exc()
@@ -51,20 +49,6 @@ def main(arguments: list[str] | None = None) -> None:
         service.serve(channel.next_request())
 
 
-def _import_numpy() -> None:
-    """Import NumPy, before a plug-in may; raises UserError if it does not know what its variables name.
-
-    NumPy only warns of a misspelt instruction set in NPY_DISABLE_CPU_FEATURES, and Python hides that warning:
-    the backend would run, and be recorded, as something that it is not.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", "During parsing environment variable", ImportWarning)
-        try:
-            import numpy  # noqa: F401
-        except ImportWarning as warning:
-            raise UserError(" ".join(str(warning).split())) from None
-
-
 def _told_of_ruin(backend: Backend, reply: Callable[[Message], None]) -> Callable[[Message], None]:
     """Return `reply` that asks for a fresh worker after a kernel that took the device down with it."""
 
@@ -73,42 +57,6 @@ def _told_of_ruin(backend: Backend, reply: Callable[[Message], None]) -> Callabl
         reply({**message, "replace": True} if ruined else message)
 
     return told
-
-
-def _started(name: str, threads: int, flags: dict[str, str]) -> Backend:
-    if name not in BACKENDS:
-        raise UserError(f"unknown backend {name!r}; known: {', '.join(BACKENDS)}")
-    backend = BACKENDS[name]
-    known = {flag for settings in backend.flags.values() for flag in settings}
-    foreign = sorted(set(flags) - known)
-    if foreign:
-        raise UserError(
-            f"{name} has no flags {', '.join(foreign)}; known: {', '.join(sorted(known)) or 'none'}"
-        )
-    lack = backend.unavailable()
-    if lack is not None:
-        raise UserError(f"{name} is unavailable: {lack}")
-    warnings.simplefilter("ignore")  # a kernel's warning is no result, and printing it would be timed
-    backend.start(threads, flags)
-    return backend
-
-
-def limit_memory(nbytes: int) -> None:
-    """Let this process hold `nbytes` more private memory than it does; beyond, allocations fail.
-
-    Private memory is Linux's RLIMIT_DATA, anonymous mappings included; elsewhere nothing is limited. What
-    CUDA reserves of the address space is not writable and not counted (mm/mmap.c, is_data_mapping); its
-    context, which is, was made when the backend was started, and is held already.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    import resource
-
-    status = Path("/proc/self/status").read_text()
-    held = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:"))
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = held + nbytes
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))
 
 
 if __name__ == "__main__":

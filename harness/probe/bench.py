@@ -1,0 +1,168 @@
+"""Slots of open cells, each on inputs and a stack that lie elsewhere than the last one's.
+
+Identical code takes another time where its arrays, the interpreter's objects and the stack lie otherwise
+relative to one another (Mytkowicz et al., Producing wrong data without doing anything obviously wrong, ASPLOS
+2009). Within one process that difference stays, so that no number of slots averages it out. Hence chance
+moves all of it before each slot: copies of the inputs between blocks of random sizes, a random depth of
+the stack (Curtsinger & Berger, STABILIZER, ASPLOS 2013, do it to a program's code as well).
+"""
+
+from __future__ import annotations
+
+import gc
+import operator
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from ..timing.calibrate import calibrate
+from ..timing.clock import MeasureError, Timer, WallTimer, empty
+from ..timing.sample import Rules, measure_slot
+
+Thunk = Callable[[], Any]
+
+GRAPH_BELOW_S: Final = 1e-5
+"""Below this, CUDA calls are compared by captured graphs only: events measure themselves."""
+
+_FRAMES: Final = 64
+"""Of C, at most, between one slot's stack and another's: some 100 bytes each, a page together."""
+_BLOCKS: Final = 8
+_BLOCK_BITS: Final = 18
+"""At most so many blocks, of less than 2¹⁷ bytes, displace the copies of the inputs."""
+_KEPT: Final = 3
+"""Slots for which blocks stay, so that the allocator does not give the same place again."""
+
+
+@dataclass(slots=True)
+class _Open:
+    request: Mapping[str, Any]
+    thunk: Thunk
+    build_s: float
+    """What building it anew takes, its first call included."""
+    stale_s: float = 0.0
+    """Seconds of slots since it was built."""
+    blocks: deque[list[bytearray]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+
+
+class Bench:
+    """Cells of one backend that are open to be measured.
+
+    Parameters
+    ----------
+    side
+        The bridge to the kernels.
+    """
+
+    def __init__(self, side: Any) -> None:
+        self._side = side
+        self._cells: dict[str, _Open] = {}
+        self._timers = {timer.name: timer for timer in _timers(side)}
+        gc.disable()
+
+    def answer(self, do: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the reply to one request; raises what a kernel raises, MeasureError, ValueError."""
+        if do == "open":
+            return self._open(request)
+        if do == "calibrate":
+            return self._calibrate(request)
+        if do == "slot":
+            return self._slot(request)
+        if do == "close":
+            self._cells.clear()
+            gc.collect()
+            return {}
+        raise ValueError(f"unknown request {do!r}; allowed: run, facts, open, calibrate, slot, close")
+
+    def _open(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        start = time.perf_counter()
+        thunk = self._built(request)
+        took = time.perf_counter() - start
+        gc.collect()
+        self._cells[request["cell"]] = _Open(request, thunk, took)
+        return {"timers": list(self._timers), "build_s": took}
+
+    def _built(self, request: Mapping[str, Any]) -> Thunk:
+        """Return a thunk that has run once; one that changes the floating-point environment is not timed."""
+        thunk: Thunk = self._side.thunk(request)
+        self._side.call(thunk)
+        left = self._side.environment_left()
+        if left:
+            raise ValueError(f"it leaves another floating-point environment: {left['fp_environment']}")
+        return thunk
+
+    def _calibrate(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how many calls a sub-block holds, and by which timer."""
+        cell = self._cells[request["cell"]]
+        rules = Rules()
+        timer = next(iter(self._timers.values()))
+        found = calibrate(timer, cell.thunk, rules.sub_block_s, rules.long_call_s)
+        if found.seconds_per_call < GRAPH_BELOW_S and "cuda-graph" in self._timers:
+            timer = self._timers["cuda-graph"]
+            found = calibrate(timer, cell.thunk, rules.sub_block_s, rules.long_call_s)
+        empty_s = timer.measure(empty, found.calls) / found.calls
+        return {
+            "timer": timer.name,
+            "calls": found.calls,
+            "seconds_per_call": found.seconds_per_call,
+            "overhead_fraction": empty_s / found.seconds_per_call if found.seconds_per_call > 0 else 1.0,
+        }
+
+    def _slot(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the seconds of a call in one slot."""
+        cell = self._cells[request["cell"]]
+        if request["timer"] not in self._timers:
+            raise MeasureError(f"this side has no timer {request['timer']!r}: {', '.join(self._timers)}")
+        timer = self._timers[request["timer"]]
+        chance = Random(request["seed"])  # noqa: S311
+        _move_to(request.get("cpus"))
+        # where building takes longer than a slot, inputs serve several: half of the time goes to slots
+        if request.get("fresh") and timer.name != "cuda-graph" and cell.stale_s >= cell.build_s:
+            self._renew(cell, chance)
+        calls, sub_blocks = request["calls"], request["sub_blocks"]
+        start = timer.now()
+
+        def slot() -> float:
+            return measure_slot(timer, cell.thunk, calls, sub_blocks)
+
+        seconds = deeper(chance.randrange(_FRAMES), slot)
+        cell.stale_s += timer.now() - start
+        steady = timer.pace.steady()
+        return {"seconds": seconds, **({} if steady else {"unsteady": True})}
+
+    def _renew(self, cell: _Open, chance: Random) -> None:
+        """Build the thunk on copies of its inputs that lie elsewhere."""
+        cell.thunk = empty  # what it held is free before the next is made
+        cell.blocks.append([bytearray(_block(chance)) for _ in range(chance.randrange(_BLOCKS))])
+        start = time.perf_counter()
+        cell.thunk = self._built(cell.request)
+        cell.build_s, cell.stale_s = time.perf_counter() - start, 0.0
+
+
+def deeper(frames: int, call: Callable[[], float]) -> float:
+    """Return what `call` returns, called from so many more frames of C: its stack lies elsewhere."""
+    found: float = operator.call(*[operator.call] * frames, call)
+    return found
+
+
+def _block(chance: Random) -> int:
+    return chance.randrange(16, 1 << chance.randrange(5, _BLOCK_BITS))
+
+
+def _move_to(cpus: Sequence[int] | None) -> None:
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+
+
+def _timers(side: Any) -> Sequence[Timer]:
+    """Return what can measure the side: our own timers, whatever the side's harness has."""
+    if side.device == "cuda":
+        import torch
+
+        from ..timing.cuda import cuda_timers
+
+        return cuda_timers(torch, side.synchronize)
+    return (WallTimer(synchronize=side.synchronize),)
