@@ -177,6 +177,7 @@ def test_overhead_is_what_an_empty_thunk_takes_in_the_same_loop():
         """Each call costs 50 ns, and the thunk 1 µs more."""
 
         name = "counted"
+        cache = "hot"
         warm_s = 0.0
         pace = UNWATCHED
         seconds = 0.0

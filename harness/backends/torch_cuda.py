@@ -22,9 +22,9 @@ from harness.backends import torch_library
 from harness.backends.torch_backend import STORED, Capabilities, TorchBackend
 from harness.errors import UserError
 from harness.registry import PRIMITIVE_GROUPS, Lack, Thunk, register_backend, variables_as_set
-from harness.timing.clock import Pace, Timer, WallTimer
+from harness.timing.clock import Pace, Timer
 from harness.timing.clocks import gpu_pace
-from harness.timing.cuda import WARM_S, ColdTimer, GraphTimer, flushed_bytes
+from harness.timing.cuda import cuda_timers
 
 SETTINGS: Final[Mapping[str, str]] = {
     "fp32_precision": "ieee",
@@ -164,15 +164,8 @@ class TorchCudaBackend(TorchBackend):
         """Return single calls with an empty cache, graphs, and the host's clock, in this order."""
         import torch
 
-        properties = torch.cuda.get_device_properties()
-        nbytes = flushed_bytes(properties.L2_cache_size)
-        pace = _pace(f"GPU-{properties.uuid}")
-        buffer = torch.empty(nbytes, dtype=torch.int8, device=self.device)
-        return (
-            ColdTimer(torch.cuda, buffer.zero_, pace),
-            GraphTimer(torch.cuda, pace),
-            WallTimer(synchronize=self.synchronize, warm_s=WARM_S, pace=pace),
-        )
+        pace = _pace(f"GPU-{torch.cuda.get_device_properties().uuid}")
+        return cuda_timers(torch, self.synchronize, pace, self.device)
 
     def synchronize(self) -> None:
         """Wait until the device has done all that it was given; raises what went wrong there meanwhile."""

@@ -8,9 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import repeat, starmap
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 Thunk = Callable[[], Any]
+
+Cache = Literal["hot", "cold"]
+"""Whether a call may find its inputs in the cache: `hot` means that the call before left them there."""
 
 
 class MeasureError(Exception):
@@ -37,6 +40,18 @@ class Timer(Protocol):
     @property
     def name(self) -> str:
         """What the column `timer` calls it."""
+
+    @property
+    def cache(self) -> Cache:
+        """What the calls that it measures find; a timer measures one of the two, always."""
+
+    @property
+    def sub_block_s(self) -> float | None:
+        """Seconds of calls in one reading, where they are not what `Rules` say; None: they are."""
+
+    @property
+    def spoiled(self) -> str | None:
+        """Why this process can no longer be trusted, and another has to take its place; None: it can."""
 
     @property
     def warm_s(self) -> float:
@@ -84,6 +99,9 @@ class WallTimer:
     """
 
     name = "wall"
+    cache: Cache = "hot"
+    sub_block_s: float | None = None
+    spoiled: str | None = None
 
     def __init__(
         self,

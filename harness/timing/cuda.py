@@ -7,12 +7,12 @@ They take torch.cuda, or a stand-in with the same few functions, as an argument:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .clock import UNWATCHED, MeasureError, Pace, Thunk, empty
+from .clock import UNWATCHED, Cache, MeasureError, Pace, Thunk, Timer, WallTimer, empty
 
 WARM_S: Final = 0.5
 """A GPU takes some tenths of a second from its idle clock to that of work."""
@@ -33,6 +33,31 @@ GRAPH_CALLS: Final = 64
 """The most calls in one graph: the gap between replays, some microseconds, is divided by as many."""
 GRAPH_WARM_UPS: Final = 3
 """Calls before a capture: libraries allocate their workspaces in the first."""
+
+
+def cuda_timers(
+    torch: Any, synchronize: Callable[[], None], pace: Pace = UNWATCHED, device: str = "cuda"
+) -> Sequence[Timer]:
+    """Return single calls with an empty cache, graphs, and the host's clock, in this order.
+
+    Parameters
+    ----------
+    torch
+        The module, whose current device and stream are those of the calls.
+    synchronize
+        Waits until the device has done all that it was given.
+    pace
+        The device's.
+    device
+        Where the buffer lies that empties the cache.
+    """
+    nbytes = flushed_bytes(torch.cuda.get_device_properties().L2_cache_size)
+    buffer = torch.empty(nbytes, dtype=torch.int8, device=device)
+    return (
+        ColdTimer(torch.cuda, buffer.zero_, pace),
+        GraphTimer(torch.cuda, pace),
+        WallTimer(synchronize=synchronize, warm_s=WARM_S, pace=pace),
+    )
 
 
 def flushed_bytes(l2_bytes: int) -> int:
@@ -63,6 +88,9 @@ class ColdTimer:
     """
 
     name = "cuda-cold"
+    cache: Cache = "cold"
+    sub_block_s: float | None = COLD_SUB_BLOCK_S
+    spoiled: str | None = None
 
     def __init__(
         self,
@@ -139,6 +167,8 @@ class GraphTimer:
     """
 
     name = "cuda-graph"
+    cache: Cache = "hot"
+    sub_block_s: float | None = None
 
     def __init__(
         self,

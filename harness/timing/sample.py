@@ -14,7 +14,7 @@ from statistics import median
 from typing import Final, Literal
 
 from .calibrate import calibrate
-from .clock import MeasureError, Thunk, Timer, collector_off, empty
+from .clock import Cache, MeasureError, Thunk, Timer, collector_off, empty
 from .conditions import Conditions, between, conditions
 from .statistics import Interval, median_interval, noise
 
@@ -45,6 +45,8 @@ class TimedCell:
     name: str
     thunk: Thunk
     budget_s: float
+    idle: Thunk = empty
+    """Called as `thunk` is, and does nothing: its time is what the loop costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class Timing:
     conditions: dict[str, float | str]
     discarded: int = 0
     """Slots thrown away, for the device was not at its pace."""
+    cache: Cache = "hot"
+    """What the calls found, as the timer says."""
 
     @property
     def median_s(self) -> float:
@@ -182,7 +186,7 @@ def _begin(cell: TimedCell, timer: Timer, rules: Rules) -> _Sampling:
     block_s = found.calls * found.seconds_per_call
     # Between the two regimes four sub-blocks would leave fewer slots than long calls get.
     long = block_s >= rules.long_call_s or rules.long_slots * rules.sub_blocks * block_s > cell.budget_s
-    overhead_s = measure_slot(timer, empty, found.calls, rules.sub_blocks)
+    overhead_s = measure_slot(timer, cell.idle, found.calls, rules.sub_blocks)
     return _Sampling(
         cell,
         found.calls,
@@ -246,4 +250,5 @@ def _finish(sampling: _Sampling, stopped: Stopped, timer: Timer) -> Timing:
         overhead_fraction=sampling.overhead_s / middle if middle > 0 else 1.0,
         conditions={**timer.pace.about, **between(sampling.before, conditions(timer))},
         discarded=sampling.discarded,
+        cache=timer.cache,
     )
