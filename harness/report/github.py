@@ -85,14 +85,14 @@ def commands(run: Run, gate: GateReport | None = None) -> list[str]:
     return [str(a) for kind in kinds for a in limited([a for a in found if a.kind == kind])]
 
 
-def limited(found: Sequence[Annotation]) -> list[Annotation]:
-    """Return at most ten annotations of one kind; the tenth says how many it stands for."""
+def limited(
+    found: Sequence[Annotation], where: str = "summary.md and report.html of the run"
+) -> list[Annotation]:
+    """Return at most ten annotations of one kind; the tenth counts the rest and says where they are."""
     if len(found) <= MOST_OF_A_KIND:
         return list(found)
     kept, cut = found[: MOST_OF_A_KIND - 1], len(found) - MOST_OF_A_KIND + 1
-    told = (
-        f"{counted(cut, f'more {found[0].kind}')} not shown here: see summary.md and report.html of the run."
-    )
+    told = f"{counted(cut, f'more {found[0].kind}')} not shown here: see {where}."
     return [*kept, Annotation(found[0].kind, f"and {cut:,} more", told)]
 
 

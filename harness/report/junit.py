@@ -78,7 +78,7 @@ def text_of_run(run: Run, gate: GateReport | None = None) -> str:
     cases = {text_of(rows[0], "cell"): _of_cell(rows, run.finished) for rows in _cells(run.rows)}
     facts = [_of_fact(fact) for fact in run.fact_rows if text_of(fact, "verdict")]
     lost = [] if gate is None else [*_add_entries(gate.entries, cases)]
-    return _document(run, [*cases.values(), *facts, *lost], gate)
+    return document([*cases.values(), *facts, *lost], _facts_of(run, gate))
 
 
 def _cells(rows: Sequence[Row]) -> Iterable[list[Row]]:
@@ -177,7 +177,8 @@ def _add_entries(entries: Iterable[Entry], cases: Mapping[str, TestCase]) -> Ite
             yield made
 
 
-def _document(run: Run, cases: Sequence[TestCase], gate: GateReport | None) -> str:
+def document(cases: Sequence[TestCase], facts: Iterable[tuple[str, str]]) -> str:
+    """Return test cases as one suite, with what is known of them all as its properties."""
     results = [case.result for case in cases]
     suite = Xml.Element(
         "testsuite",
@@ -191,7 +192,7 @@ def _document(run: Run, cases: Sequence[TestCase], gate: GateReport | None) -> s
         },
     )
     properties = Xml.SubElement(suite, "properties")
-    for name, value in _facts_of(run, gate):
+    for name, value in facts:
         Xml.SubElement(properties, "property", {"name": name, "value": one_line(value, _LONGEST)})
     for case in cases:
         _append(suite, case)

@@ -36,7 +36,7 @@ MOST_BYTES: Final = 64 << 10
 MOST_LISTED: Final = 50
 _LONGEST: Final = 400
 """Characters of one reason or text of a case; the rest is in the other reports."""
-_SIGNS: Final = {"pass": "✅", "warn": "⚠️", "inconclusive": "❔", "fail": "❌"}
+SIGNS: Final = {"pass": "✅", "warn": "⚠️", "inconclusive": "❔", "fail": "❌"}
 
 
 def write(run: Run, path: Path, *, gate: GateReport | None = None) -> Path:
@@ -60,6 +60,11 @@ class Page:
         self.parts: list[str] = []
         self._room = room
         self._left_out = 0
+
+    @property
+    def room(self) -> int:
+        """How many bytes are left."""
+        return self._room
 
     def add(self, section: str) -> None:
         """Add a section if there is room for it."""
@@ -100,13 +105,13 @@ def text_of_run(run: Run, gate: GateReport | None = None) -> str:
     closing = environment(run)
     page = Page(MOST_BYTES - 256 - sum(len(part.encode()) + 2 for part in closing))
     if gate is None:
-        page.add(f"# {_SIGNS[summary.state]} {escaped(summary.headline)}")
+        page.add(f"# {SIGNS[summary.state]} {escaped(summary.headline)}")
         page.add(escaped(summary.rest))
         page.add(verdict_counts(summary.counts))
         add_findings(page, summary)
     else:
         add_gate(page, gate)
-        page.add(f"## {_SIGNS[summary.state]} {escaped(summary.headline)}")
+        page.add(f"## {SIGNS[summary.state]} {escaped(summary.headline)}")
         page.add(escaped(summary.rest))
         page.add(verdict_counts(summary.counts))
     for section in sections(run):
@@ -125,7 +130,7 @@ def add_gate(page: Page, gate: GateReport) -> None:
     """Add the answer of a gate, its counts, its entries worst first, and how the environments differ."""
     counts = gate.counts
     warned = gate.exit_code is ExitCode.OK and counts.get("warnings")
-    page.add(f"# {_SIGNS['warn' if warned else gate_state(gate)]} {escaped(gate_headline(gate))}")
+    page.add(f"# {SIGNS['warn' if warned else gate_state(gate)]} {escaped(gate_headline(gate))}")
     kinds = [kind for kind in (*KINDS, "skipped", "unchanged") if counts.get(kind)]
     if kinds:
         shown = [escaped(kind.replace("_", " ")) for kind in kinds]

@@ -41,8 +41,13 @@ def write_results(rows: Sequence[Row], path: Path) -> None:
 
 def write_table(rows: Iterable[Row], names: Sequence[str], path: Path) -> None:
     """Write the named columns of `rows` as CSV, whole or not at all."""
+    replace_text(path, table_text(rows, names))
+
+
+def table_text(rows: Iterable[Row], names: Sequence[str]) -> str:
+    """Return the named columns of `rows` as CSV: floats by their shortest spelling, None as nothing."""
     lines = [names, *([_text(row.get(name)) for name in names] for row in rows)]
-    replace_text(path, "".join(",".join(map(_field, line)) + "\n" for line in lines))
+    return "".join(",".join(map(_field, line)) + "\n" for line in lines)
 
 
 def read_rows(path: Path, needed: Collection[str] = NEEDED) -> list[dict[str, Any]]:

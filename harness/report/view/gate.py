@@ -126,6 +126,14 @@ class Places:
         return None if file is None else Place(file, line)
 
 
+def place_of_case(case: Case, root: Path) -> Place | None:
+    """Return where a case stands: its file relative to `root`, and the first line that is known of it."""
+    file = _relative(case.path, root.resolve())
+    lines = [i.line for i in case.inputs] + [e.line for e in case.exclude]
+    lines += [rule.line for rule in case.expect] + [fact.line for fact in case.facts]
+    return None if file is None else Place(file, min(filter(None, lines), default=0))
+
+
 def _asked_for(case: Case, fact: Row) -> FactSpec | None:
     wanted = (text_of(fact, "of"), text_of(fact, "against"))
     output = text_of(fact, "output")
