@@ -23,7 +23,7 @@ KINDS: Final[Mapping[str, str]] = {
     "changed": "other digits, within what is allowed",
     "same": "no difference",
 }
-"""What is to be said of a cell, worst first. The first three fail, the next two are inconclusive, the others pass."""
+"""What is to be said of a cell, worst first: three that fail, two that are inconclusive, then what passes."""
 
 ACCURACY: Final = ("worse", "better", "changed", "same", "not_compared")
 """`changed`: the bits differ, the error has not grown; `same`: not a bit differs."""
@@ -132,7 +132,7 @@ class Comparison:
     """By decade."""
     exit_code: int
     settings: Mapping[str, Any]
-    """δ's floor and factor, looks, confidence, budget, whether accuracy loss is allowed, profile, selection."""
+    """δ's floor and factor, looks, confidence, budget, whether fewer digits pass, profile, selection."""
     conditions: Mapping[str, Any]
     """The machine while it was measured: cpu, cores, load, steal_fraction, governor."""
     differences: tuple[str, ...] = ()

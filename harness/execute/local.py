@@ -54,7 +54,7 @@ def execute(
     """
     options = Options() if options is None else options
     progress = Silent() if progress is None else progress
-    groups, resumed = _what_is_left(plan, journal)
+    groups, resumed = _what_is_left(plan, journal, options.timing)
     to_run = sum(len(group.cells) for group in groups)
     timed = [cell for group in groups for cell in group.timed]
     budgets = sum(float(cell.speed.budget_s) for cell in timed if cell.speed)
@@ -107,7 +107,7 @@ def execute(
     )
 
 
-def _what_is_left(plan: Plan, journal: Journal) -> tuple[list[Group], int]:
+def _what_is_left(plan: Plan, journal: Journal, timing: bool) -> tuple[list[Group], int]:
     """Return the problems with the cells that still need something, and how many need no judging any more."""
     accuracy = {record["cell"]: record for record in journal.find("accuracy")}
     timed = {record["cell"] for record in journal.find("timing")}
@@ -121,7 +121,7 @@ def _what_is_left(plan: Plan, journal: Journal) -> tuple[list[Group], int]:
             group.cells.append(cell)
         else:
             resumed += 1
-        if cell.speed is not None and cell.id not in timed and (record is None or has_output(record)):
+        if timing and cell.speed is not None and cell.id not in timed and (record is None or has_output(record)):
             group.timed.append(cell)
     return [group for group in dict.fromkeys(by_key.values()) if group.cells or group.timed], resumed
 

@@ -49,6 +49,8 @@ class Options:
     hello_timeout_s: float = 60.0
     jobs: int = field(default_factory=cores)
     memory_bytes: int = field(default_factory=default_memory_bytes)
+    timing: bool = True
+    """False: cells are judged and not timed."""
     scratch: Path | None = None
     """Where the scratch folder is made; None: in memory if that is plenty, else with temporary files."""
     scratch_bytes: int = LIMIT_BYTES

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +59,12 @@ class Programs:
     referee: Sequence[str] = (sys.executable, "-m", "harness.referee")
     environment: Callable[[str, int], Mapping[str, str]] = backend_environment
     plugins: Sequence[str] = ()
+    worker_plugins: Sequence[str] | None = None
+    """Those of workers, where their kernels are not ours; None: `plugins`."""
+    worker_folders: Sequence[str] | None = None
+    """What workers import from, before their interpreter's own; None: where we imported from."""
+    worker_variables: Mapping[str, str] = field(default_factory=dict)
+    """Of workers, beside those of the backend."""
 
     def worker_command(self, key: WorkerKey, memory_bytes: int) -> list[str]:
         """Return the command line of a worker."""
@@ -68,27 +74,26 @@ class Programs:
             *("--threads", str(key.threads)),
             *("--flags", json.dumps(dict(key.flags))),
             *("--memory", str(memory_bytes)),
-            *self._plugins(),
+            *_options(self.plugins if self.worker_plugins is None else self.worker_plugins),
         ]
 
     def worker_environment(self, key: WorkerKey) -> dict[str, str]:
         """Return all variables of a worker."""
-        return {**self._common(), **self.environment(key.backend, key.threads)}
+        own = self.environment(key.backend, key.threads)
+        return {**self._common(self.worker_folders), **own, **self.worker_variables}
 
     def referee_command(self, cache: Path, scratch: Path) -> list[str]:
         """Return the command line of a referee."""
-        return [*self.referee, "--cache", str(cache), "--scratch", str(scratch), *self._plugins()]
+        return [*self.referee, "--cache", str(cache), "--scratch", str(scratch), *_options(self.plugins)]
 
     def referee_environment(self) -> dict[str, str]:
         """Return all variables of a referee: one thread each, for there is one on every core."""
         return {**self._common(), **dict.fromkeys(_THREADS, "1")}
 
-    def _plugins(self) -> list[str]:
-        return [text for plugin in self.plugins for text in ("--plugin", plugin)]
-
-    def _common(self) -> dict[str, str]:
+    def _common(self, folders: Sequence[str] | None = None) -> dict[str, str]:
         """Our own variables, with the same hash seed everywhere and nothing imported from where we are."""
-        found = [*_import_folders(self.plugins), *filter(None, [os.environ.get("PYTHONPATH")])]
+        own = _import_folders(self.plugins) if folders is None else folders
+        found = [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
         return {
             **os.environ,
             "PYTHONHASHSEED": "0",
@@ -97,6 +102,10 @@ class Programs:
             "PYTHONUNBUFFERED": "1",
             **({"PYTHONPATH": os.pathsep.join(found)} if found else {}),
         }
+
+
+def _options(plugins: Sequence[str]) -> list[str]:
+    return [text for plugin in plugins for text in ("--plugin", plugin)]
 
 
 def _import_folders(modules: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from harness.execute.child import Child, MalformedReplyError
 from harness.execute.loop import Loop
 from harness.execute.options import Journal, Options
 from harness.execute.problems import Group
-from harness.execute.programs import WorkerKey
+from harness.execute.programs import Programs, WorkerKey
 from harness.execute.progress import Estimate, Progress
 from harness.execute.scratch import Scratch
 from harness.execute.station import Failure, Limits, Station, Task
@@ -62,12 +62,20 @@ class Session:
 
     # ---- children ------------------------------------------------------------------------------------
 
-    def worker(self, key: WorkerKey, source: Callable[[Station], Task | None], window: int) -> Station:
-        """Return a station for one kind of worker."""
-        programs, limit = self.options.programs, self.options.memory_bytes
+    def worker(
+        self,
+        key: WorkerKey,
+        source: Callable[[Station], Task | None],
+        window: int,
+        *,
+        programs: Programs | None = None,
+        name: str | None = None,
+    ) -> Station:
+        """Return a station for one kind of worker; of other programs, and so called, if they are given."""
+        programs, limit = programs or self.options.programs, self.options.memory_bytes
         command = programs.worker_command(key, int(limit * _WORKERS_SHARE))
         environment = programs.worker_environment(key)
-        return self._station(key.name, command, environment, source, window)
+        return self._station(name or key.name, command, environment, source, window)
 
     def referee(self, number: int, source: Callable[[Station], Task | None], window: int) -> Station:
         """Return a station for one referee."""

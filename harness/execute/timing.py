@@ -172,31 +172,11 @@ class TimingPhase:
         return {group.content: group for group in groups if group.inputs is None}
 
     def _make_inputs(self, groups: list[Group]) -> None:
-        """Let referees make the inputs of problems whose files are gone, and end before anything is timed."""
-        if not groups:
-            return
-        session = self._session
-        waiting, left = deque(groups), {group.content for group in groups}
-
-        def ready(group: Group) -> None:
-            left.discard(group.content)
-
-        def failed(group: Group, error: str) -> None:
-            left.discard(group.content)
+        """Make the inputs of problems whose files are gone."""
+        for group, error in make_inputs(self._session, groups).items():
             for cell in group.timed:
                 if cell.id in self._left:
                     self._record(cell, "referee_error", error=f"its inputs could not be made again: {error}")
-
-        def source(station: Station) -> Task | None:
-            return session.prepare(waiting.popleft(), ready, failed) if waiting else None
-
-        jobs = max(1, min(session.options.jobs, len(groups)))
-        referees = [session.referee(number, source, window=1) for number in range(1, jobs + 1)]
-        try:
-            session.loop.run_until(lambda: not left)
-        finally:
-            for referee in referees:
-                session.close(referee)
 
     def _time(self, worker: Station, key: WorkerKey, batch: Sequence[Cell]) -> None:
         """Time a batch; what is left of one that killed its worker is timed one by one."""
@@ -273,6 +253,33 @@ class TimingPhase:
         )
         self._session.timed += status == "ok"
         self._session.counted("timing", cell.id)
+
+
+def make_inputs(session: Session, groups: Sequence[Group]) -> dict[Group, str]:
+    """Let referees make the inputs of problems, and end before anything is timed; return why some are not."""
+    if not groups:
+        return {}
+    waiting, left = deque(groups), {group.content for group in groups}
+    errors: dict[Group, str] = {}
+
+    def ready(group: Group) -> None:
+        left.discard(group.content)
+
+    def failed(group: Group, error: str) -> None:
+        left.discard(group.content)
+        errors[group] = error
+
+    def source(station: Station) -> Task | None:
+        return session.prepare(waiting.popleft(), ready, failed) if waiting else None
+
+    jobs = max(1, min(session.options.jobs, len(groups)))
+    referees = [session.referee(number, source, window=1) for number in range(1, jobs + 1)]
+    try:
+        session.loop.run_until(lambda: not left)
+    finally:
+        for referee in referees:
+            session.close(referee)
+    return errors
 
 
 def has_output(record: Mapping[str, Any]) -> bool:

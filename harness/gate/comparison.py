@@ -250,13 +250,17 @@ def _compare(row: Row, before: Row | None, elsewhere: bool) -> tuple[list[tuple[
         if row.get(column) and before.get(column) and row[column] != before[column]:
             message = f"{column} {_short(before[column])} → {_short(row[column])}: changed, needs --accept"
             return [*found, ("changed", message, 0.0)], False
-    compared = _compare_error(row, before)
+    compared = error_change(row, before)
     if elsewhere and row["verdict"] != "fail":
         compared = [("drifted" if kind == "regressed" else kind, text, size) for kind, text, size in compared]
     return found + compared, True
 
 
-def _compare_error(row: Row, before: Row) -> list[tuple[str, str, float]]:
+def error_change(row: Row, before: Row) -> list[tuple[str, str, float]]:
+    """Return whether a row regressed or improved, in words, and by how much; nothing for neither.
+
+    Both have an outcome; their bounds are the same.
+    """
     was, now = before["outcome"], row["outcome"]
     if now != was:
         kind = "regressed" if OUTCOMES.index(now) < OUTCOMES.index(was) else "improved"

@@ -144,8 +144,8 @@ class Bench:
 
 def deeper(frames: int, call: Callable[[], float]) -> float:
     """Return what `call` returns, called from so many more frames of C: its stack lies elsewhere."""
-    found: float = operator.call(*[operator.call] * frames, call)
-    return found
+    nested: Callable[..., float] = operator.call
+    return nested(*[operator.call] * frames, call)
 
 
 def _block(chance: Random) -> int:

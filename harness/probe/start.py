@@ -1,4 +1,4 @@
-"""Started by path in the interpreter of a side: makes this harness importable as `harness_probe`, and serves."""
+"""Started by path in a side's interpreter: makes this harness importable as `harness_probe`, and serves."""
 
 import sys
 import types

@@ -30,7 +30,7 @@ def conditions(timer: Timer) -> Conditions:
     return Conditions(
         load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         involuntary_switches=_involuntary_switches(),
-        steal_s=_steal(),
+        steal_s=steal_s(),
         control_s=min(_control_s(timer) for _ in range(_CONTROL_RUNS)),
         device=timer.pace.state(),
     )
@@ -69,7 +69,7 @@ def _involuntary_switches() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
-def _steal() -> float | None:
+def steal_s() -> float | None:
     """Return the seconds that the hypervisor gave to others, all cores together (proc(5): 8th of cpu)."""
     try:
         fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()

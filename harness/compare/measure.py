@@ -1,0 +1,389 @@
+"""Measuring the speed of pairs: rounds, looks, the null, confirmation in fresh workers.
+
+1. Pairs of one kind of worker are measured in batches, a round of each in turn. After 20, 60 and 180 rounds
+   the interval of a pair's median is looked at: *not slower* and *worth confirming* stop, the rest goes on
+   until its budget ends.
+2. δ of each decade of time follows from what the base showed against its twin.
+3. What is worth confirming is measured again in several fresh sets of workers. It is slower if every set
+   shows it, and all together reject "at most δ" after Holm's correction over what was confirmed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Final
+
+from harness.execute.accuracy import kernel_request
+from harness.execute.prober import Prober
+from harness.execute.problems import Group, worker_key
+from harness.execute.programs import Programs, WorkerKey
+from harness.execute.rounds import SIDES, Series, SideError, Subject, Trio
+from harness.execute.session import Session
+from harness.execute.timing import BATCH_BYTES, BATCH_CELLS, make_inputs
+from harness.model import Cell
+from harness.timing import paired
+from harness.timing.statistics import Interval
+
+MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+"""Where glibc's own thresholds end up once large arrays were freed (mallopt(3)): set from the start, so that
+whether a call's arrays cost page faults does not depend on what a process freed before."""
+
+Keys = tuple[WorkerKey, WorkerKey]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides.
+
+    Attributes
+    ----------
+    floor
+        δ is never less.
+    budget_s
+        What the rounds of one pair may take in one set of workers.
+    sets
+        Fresh sets of workers in which a slowdown must show again.
+    seed
+        Of the order of slots and of where inputs lie; None: another each time.
+    """
+
+    floor: float = paired.FLOOR
+    budget_s: float = 10.0
+    sets: int = paired.SETS
+    seed: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Timed:
+    """What was measured of one pair, and what it says."""
+
+    name: str
+    base: Cell
+    head: Cell
+    series: Series | None = None
+    error: SideError | str | None = None
+    screened: paired.Screened | None = None
+    """None: not enough rounds, for it failed or was interrupted."""
+    threshold: float = 0.0
+    fresh: list[Series] = field(default_factory=list)
+    """What was measured again."""
+    refuted: bool = False
+    """A fresh set did not show it."""
+    p_value: float | None = None
+    verdict: str = "inconclusive"
+    """`fail`, `inconclusive` or `pass`, on speed alone."""
+
+    @property
+    def keys(self) -> Keys:
+        """Kinds of workers."""
+        return worker_key(self.base), worker_key(self.head)
+
+    @property
+    def judged(self) -> list[Series]:
+        """The series that the verdict is about: fresh ones, which did not select the pair, if any."""
+        found = self.fresh or ([] if self.series is None else [self.series])
+        return [series for series in found if series.rounds]
+
+    def ds(self, side: str = "head") -> list[float]:
+        """Return ln(side / base) of all rounds that the verdict is about."""
+        return [d for series in self.judged for d in series.ds(side)]
+
+    @property
+    def looks(self) -> int:
+        """How many looks the rounds that are judged had."""
+        return 1 if self.fresh or self.series is None else len(self.series.looks)
+
+    @property
+    def interval(self) -> Interval | None:
+        """Of the median of ln(head / base)."""
+        return paired.interval(self.ds(), self.looks)
+
+    @property
+    def null(self) -> float | None:
+        """The median of ln(twin / base), of all series."""
+        all_series = [*([] if self.series is None else [self.series]), *self.fresh]
+        found = [d for series in all_series for d in series.ds("twin")]
+        return median(found) if len(found) >= paired.LEAST_ROUNDS else None
+
+    def median_s(self, side: str) -> float | None:
+        """Return the median of a side's slots, in seconds a call."""
+        times = [t for series in self.judged for t in series.times(side)]
+        return median(times) if times else None
+
+    @property
+    def seconds(self) -> float:
+        """What its rounds took."""
+        return sum(s.seconds for s in [*([] if self.series is None else [self.series]), *self.fresh])
+
+
+class Measuring:
+    """Measures pairs; what it has found so far stays readable when it is interrupted.
+
+    Parameters
+    ----------
+    session
+        Children, scratch folder, progress.
+    pairs
+        What to measure; both cells are timed ones.
+    groups
+        The problem of each cell, by cell id.
+    programs
+        By side (`base`, `head`), what is started.
+    settings
+        What decides.
+    record
+        Takes each series when it ends, as plain data.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        pairs: Sequence[Timed],
+        groups: Mapping[str, Group],
+        programs: Mapping[str, Programs],
+        settings: Settings,
+        record: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self.pairs = list(pairs)
+        self._session = session
+        self._groups = groups
+        self._programs = {**programs, "twin": programs["base"]}
+        self._settings = settings
+        self._record = record
+        self._chance = random.Random(settings.seed)  # noqa: S311
+        self._clock = time.monotonic
+
+    def run(self) -> None:
+        """Measure all pairs; each has its verdict afterwards."""
+        self._session.progress.begin("rounds", len(self.pairs))
+        for keys, pairs in self._by_keys(self.pairs):
+            self._in_fresh_workers(keys, pairs, 0, self._screen_batch)
+        slower = [pair for pair in self.pairs if pair.screened == "slower"]
+        undecided = sum(pair.screened == "undecided" for pair in self.pairs)
+        told = f"{len(self.pairs)} pairs measured, {len(slower)} to be confirmed, {undecided} undecided"
+        self._session.progress.end(told)
+        if slower:
+            self._session.progress.begin("confirmation", len(slower) * self._settings.sets)
+            for number in range(1, self._settings.sets + 1):
+                for keys, pairs in self._by_keys([pair for pair in slower if not pair.refuted]):
+                    self._in_fresh_workers(keys, pairs, number, self._confirm_batch)
+            refuted = sum(pair.refuted for pair in slower)
+            self._session.progress.end(f"{len(slower) - refuted} of {len(slower)} shown again")
+        self.judge()
+
+    # ---- sets of workers -------------------------------------------------------------------------------
+
+    def _by_keys(self, pairs: Sequence[Timed]) -> Iterator[tuple[Keys, list[Timed]]]:
+        found: dict[Keys, list[Timed]] = {}
+        for pair in pairs:
+            found.setdefault(pair.keys, []).append(pair)
+        yield from sorted(found.items())
+
+    def _in_fresh_workers(
+        self,
+        keys: Keys,
+        pairs: Sequence[Timed],
+        number: int,
+        measure: Callable[[Trio, Sequence[Timed], int], None],
+    ) -> None:
+        """Measure pairs batch by batch in one set of workers."""
+        trio = self._trio(keys)
+        try:
+            for batch in self._batches(pairs):
+                self._make_inputs(batch)
+                able = [pair for pair in batch if pair.error is None]
+                try:
+                    measure(trio, able, number)
+                finally:
+                    for pair in able:
+                        series = _of_set(pair, number)
+                        if series is not None:
+                            self._record(_as_plain(pair, series, number))
+                self._forget(trio)
+        except BaseException:
+            trio.close(patience_s=0)
+            raise
+        trio.close()
+
+    def _trio(self, keys: Keys) -> Trio:
+        session, timeout_s = self._session, self._session.options.timeout_s
+        of = {"base": keys[0], "twin": keys[0], "head": keys[1]}
+        probers = {
+            side: Prober(session, of[side], self._programs[side], f"{side}-{of[side].name}") for side in SIDES
+        }
+        return Trio(probers, timeout_s, self._chance)
+
+    def _forget(self, trio: Trio) -> None:
+        with contextlib.suppress(SideError):  # it died after its last cell: the next is opened in a new one
+            trio.forget()
+
+    def _batches(self, pairs: Sequence[Timed]) -> list[list[Timed]]:
+        batches: list[list[Timed]] = []
+        held = 0
+        for pair in pairs:
+            size = sum(g.input_bytes or g.estimate_bytes for g in self._problems(pair))
+            if not batches or len(batches[-1]) >= BATCH_CELLS or held + size > BATCH_BYTES:
+                batches.append([])
+                held = 0
+            batches[-1].append(pair)
+            held += size
+        return batches
+
+    def _problems(self, pair: Timed) -> list[Group]:
+        return list(dict.fromkeys((self._groups[pair.base.id], self._groups[pair.head.id])))
+
+    def _make_inputs(self, batch: Sequence[Timed]) -> None:
+        """Make the inputs of a batch, and remove those of the last one if there is no room for both."""
+        wanted = list(dict.fromkeys(g for pair in batch for g in self._problems(pair)))
+        missing = [group for group in wanted if group.inputs is None]
+        held = self._session.scratch.held_inputs
+        if not held.fits(sum(group.estimate_bytes for group in missing)):
+            for group in {*self._groups.values()} - {*wanted}:
+                self._session.remove_inputs(group)
+        errors = make_inputs(self._session, missing)
+        for pair in batch:
+            for group in self._problems(pair):
+                if group in errors:
+                    pair.error = f"its inputs could not be made: {errors[group]}"
+
+    def _subject(self, pair: Timed) -> Subject:
+        requests = {
+            side: {
+                **kernel_request(self._groups[cell.id], cell),
+                "cell": pair.name,
+                "cache": cell.speed.cache if cell.speed else "hot",
+            }
+            for side, cell in (("base", pair.base), ("twin", pair.base), ("head", pair.head))
+        }
+        threads = max(key.threads for key in pair.keys)
+        return Subject(pair.name, requests, self._settings.budget_s, threads)
+
+    # ---- rounds ----------------------------------------------------------------------------------------
+
+    def _screen_batch(self, trio: Trio, batch: Sequence[Timed], number: int) -> None:
+        """Measure a batch until each pair is decided or its budget is used up."""
+        active = []
+        for pair in batch:
+            try:
+                pair.series = trio.begin(self._subject(pair), self._clock)
+                active.append(pair)
+            except SideError as error:
+                self._lost(pair, error)
+        while active:
+            self._chance.shuffle(active)
+            active = [pair for pair in active if self._round(trio, pair, pair.series)]
+            active = [pair for pair in active if not self._looked(pair)]
+
+    def _round(self, trio: Trio, pair: Timed, series: Series | None) -> bool:
+        """Take one round of a pair; return whether it can go on."""
+        if series is None:
+            return False
+        try:
+            trio.round(series, self._clock)
+        except (SideError, ValueError) as error:
+            self._lost(pair, error if isinstance(error, SideError) else str(error))
+            return False
+        self._session.progress.tick()
+        if series.discarded > series.looks[-1]:
+            self._lost(pair, "the device was below its pace in most rounds")
+            return False
+        return True
+
+    def _lost(self, pair: Timed, error: SideError | str) -> None:
+        pair.error = error
+        self._session.progress.advance(pair.name, None)
+
+    def _looked(self, pair: Timed) -> bool:
+        """Look at a pair whose time it is; return whether it is done."""
+        series = pair.series
+        if series is None or len(series.rounds) not in series.looks:
+            return False
+        pair.threshold = self._threshold_of(pair)
+        pair.screened = paired.screen(pair.interval, pair.threshold, self._settings.floor)
+        done = pair.screened != "undecided" or len(series.rounds) >= series.looks[-1]
+        if done:
+            self._session.progress.advance(pair.name, None)
+        return done
+
+    def _confirm_batch(self, trio: Trio, batch: Sequence[Timed], number: int) -> None:
+        """Measure pairs again, as many rounds as they were screened by."""
+        wanted: dict[str, int] = {}
+        active = []
+        for pair in batch:
+            wanted[pair.name] = 0 if pair.series is None else len(pair.series.rounds)
+            try:
+                pair.fresh.append(trio.begin(self._subject(pair), self._clock))
+                active.append(pair)
+            except SideError as error:
+                self._lost(pair, error)
+        while active:
+            self._chance.shuffle(active)
+            active = [pair for pair in active if self._round(trio, pair, pair.fresh[-1])]
+            for pair in [p for p in active if len(p.fresh[-1].rounds) >= wanted[p.name]]:
+                active.remove(pair)
+                fresh = paired.Confirmation((tuple(pair.fresh[-1].ds()),))
+                pair.refuted = not fresh.agreeing(self._settings.floor)
+                self._session.progress.advance(pair.name, None)
+
+    # ---- verdicts --------------------------------------------------------------------------------------
+
+    def thresholds(self) -> dict[int, float]:
+        """Return δ by decade of time, from the nulls so far."""
+        return paired.thresholds(self.nulls(), self._settings.floor)
+
+    def nulls(self) -> dict[str, tuple[float, float]]:
+        """Return by pair the base's seconds a call and the median of ln(twin / base)."""
+        return {
+            pair.name: (seconds, null)
+            for pair in self.pairs
+            if (null := pair.null) is not None and (seconds := pair.median_s("base")) is not None
+        }
+
+    def _threshold_of(self, pair: Timed) -> float:
+        seconds = pair.median_s("base")
+        found = {} if seconds is None else self.thresholds()
+        return found.get(paired.decade(seconds), self._settings.floor) if seconds else self._settings.floor
+
+    def judge(self) -> None:
+        """Give each pair its verdict, from what was measured so far."""
+        again = [p for p in self.pairs if p.screened == "slower" and p.error is None]
+        complete = [p for p in again if p.refuted or len(p.fresh) == self._settings.sets]
+        for pair in complete:
+            pair.threshold = self._threshold_of(pair)
+            sets = paired.Confirmation(tuple(tuple(series.ds()) for series in pair.fresh))
+            pair.p_value = 1.0 if pair.refuted else sets.p_value(pair.threshold)
+        rejected = paired.holm([p.p_value or 0.0 for p in complete])
+        for pair in self.pairs:
+            pair.verdict = "inconclusive"
+            if pair.error is None and pair.screened == "not slower":
+                pair.verdict = "pass"
+        for pair, slower in zip(complete, rejected, strict=True):
+            found = paired.screen(pair.interval, pair.threshold, pair.threshold)
+            pair.verdict = "fail" if slower else "pass" if found == "not slower" else "inconclusive"
+
+
+def _of_set(pair: Timed, number: int) -> Series | None:
+    """Return what one set of workers gave: 0 is the first, in which the pair was screened."""
+    if number == 0:
+        return pair.series
+    return pair.fresh[number - 1] if len(pair.fresh) >= number else None
+
+
+def _as_plain(pair: Timed, series: Series, number: int) -> dict[str, Any]:
+    return {
+        "cell": pair.name,
+        "set": number,
+        "timer": series.timer,
+        "calls": series.calls,
+        "sub_blocks": series.sub_blocks,
+        "looks": list(series.looks),
+        "discarded": series.discarded,
+        "overhead_fraction": series.overhead_fraction,
+        "seconds": series.seconds,
+        "rounds": [{side: list(times) for side, times in found.items()} for found in series.rounds],
+    }
