@@ -27,9 +27,9 @@ OUTCOMES: Final = (  # worst first; the first three stand for a cell without out
 ELEMENT_OUTCOMES: Final = OUTCOMES[3:]
 VERDICTS: Final = ("fail", "inconclusive", "skip", "pass")
 TIMED_COLUMNS: Final = (
-    "time_median_s", "time_ci_low_s", "time_ci_high_s", "time_min_s", "time_wall_s", "time_cuda_cold_s",
-    "time_cuda_graph_s", "samples", "calls", "overhead_fraction", "noise", "gflops", "gbps", "peak_fraction",
-    "peak_memory_bytes",
+    "time_median_s", "time_ci_low_s", "time_ci_high_s", "time_min_s", "time_wall_s", "time_wall_cold_s",
+    "time_cuda_cold_s", "time_cuda_graph_s", "samples", "calls", "overhead_fraction", "noise", "gflops",
+    "gbps", "peak_fraction", "peak_memory_bytes",
 )  # fmt: skip
 """Columns of results that hold a number where a cell is timed only."""
 SKIP_WORDS: Final = ("excluded", "unavailable", "unsupported")
@@ -127,6 +127,7 @@ class SpeedSpec:
     where: Where = field(default_factory=dict)
     threads: int = 1
     cache: Literal["hot", "cold"] = "hot"
+    """Cold: each call finds its inputs in no cache. What a timer measured is in the column `cache`."""
     budget_s: Decimal = Decimal(1)
 
 

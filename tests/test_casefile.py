@@ -353,7 +353,7 @@ ADDED = [
     ("measure: {}", 7, 10, "nothing is measured", None),
     ("measure: {speed: }", 7, 18, "measure.speed has no value", None),
     ("measure: {speed: {threads: 0}}", 7, 28, "measure.speed.threads is 0", None),
-    ("measure: {speed: {cache: warm}}", 7, 26, "measure.speed.cache is 'warm'", "allowed: 'hot'"),
+    ("measure: {speed: {cache: warm}}", 7, 26, "measure.speed.cache is 'warm'", "allowed: 'hot' or 'cold'"),
     ("measure: {speed: {budget_s: 0}}", 7, 29, "budget_s is 0", "allowed: above 0, at most 3600"),
     ("measure: {speed: {where: {n: {above: 8}}}}", 7, 26, "no cell of the full profile is timed", None),
     ("expect: [{where: {m: 1}, outcome: ok}]", 7, 19, "unknown key 'm' in where", None),

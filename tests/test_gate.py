@@ -262,6 +262,18 @@ def test_times_advise_on_the_same_machine_only() -> None:
     assert kinds(gated([unlike], [base])) == []
 
 
+def test_hot_times_are_never_compared_with_cold_ones() -> None:
+    old, slow = timed(1e-3, 1e-5), timed(1.5e-3, 1e-5)
+    hot, cold = {**slow, "cache": "hot"}, {**slow, "cache": "cold"}
+    assert kinds(gated([hot], [{**old, "cache": "hot"}])) == ["slower"]
+    assert kinds(gated([cold], [{**old, "cache": "cold"}])) == ["slower"]
+    for run, baseline in ((cold, "hot"), (hot, "cold")):
+        report = gated([run], [{**old, "cache": baseline}])
+        assert (kinds(report), report.counts["times_compared"]) == ([], 0)
+    assert kinds(gated([hot], [old])) == ["slower"], "an older baseline: its timer was hot"
+    assert kinds(gated([{**cold, "timer": "wall-cold"}], [old])) == []
+
+
 def test_differences_of_environment_are_told_and_decide_nothing() -> None:
     older = {**HEADER, "environment": {**HERE, "packages": {"numpy": "2.4.5"}, "python": "3.11.1"}}
     newer = {**HEADER, "environment": {**HERE, "python": "3.12.0", "variables": {"OMP_NUM_THREADS": "1"}}}

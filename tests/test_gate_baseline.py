@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.gate import accept, read_baseline
-from harness.gate.baseline import RESULT_COLUMNS
+from harness.gate.baseline import RESULT_COLUMNS, TIME_COLUMNS, TIMES_NEEDED
 
 ROW: dict[str, Any] = {
     **dict.fromkeys(RESULT_COLUMNS),
@@ -66,3 +66,26 @@ def test_a_damaged_baseline_is_refused(tmp_path: Path, spoil: Callable[[Path], N
     spoil(tmp_path)
     with pytest.raises(UsageError, match=told):
         read_baseline(tmp_path)
+
+
+def test_times_say_hot_or_cold_and_what_a_graph_took(tmp_path: Path) -> None:
+    gpu = {"timer": "cuda-cold", "cache": "cold", "time_cuda_graph_s": 2e-6}
+    accept(tmp_path, [{**ROW, **gpu}], [], HEADER, {})
+    (row,) = read_baseline(tmp_path).rows
+    assert {name: row[name] for name in gpu} == gpu
+    assert (tmp_path / "times.csv").read_text().splitlines()[0] == ",".join(TIME_COLUMNS)
+
+
+def test_an_older_table_of_times_is_read_and_renewed(tmp_path: Path) -> None:
+    accept(tmp_path, [ROW], [], HEADER, {})
+    path = tmp_path / "times.csv"
+    path.write_text(f"{','.join(TIMES_NEEDED)}\n{ROW['cell']},wall,0.001,0.0009,0.002\n")
+    (row,) = read_baseline(tmp_path).rows
+    assert (row["timer"], row["time_median_s"], row.get("cache")) == ("wall", 1e-3, None)
+    other = {**ROW, "cell": "c/naive/numpy/float32/n=2", "cache": "hot"}
+    accept(tmp_path, [other], [], HEADER, {})
+    lines = path.read_text().splitlines()
+    assert lines == [
+        "cell,timer,cache,time_median_s,time_ci_low_s,time_ci_high_s,time_cuda_graph_s",
+        "c/naive/numpy/float32/n=2,wall,hot,0.001,0.0009,0.002,",
+    ]

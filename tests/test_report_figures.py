@@ -280,6 +280,24 @@ def test_time_is_drawn_where_no_work_is_known() -> None:
     assert (point.y, point.low, point.high) == (2e-6, 1.8e-6, 2.4e-6)
 
 
+def test_hot_and_cold_times_have_figures_of_their_own() -> None:
+    rows = [
+        result(n, time_median_s=factor * 1e-6 * n, cache=cache, cell=f"{n}{cache}")
+        for n in (1, 2)
+        for cache, factor in (("hot", 1), ("cold", 3))
+    ]
+    hot, cold = speed_figures(rows, PLAIN, styles(rows), "k")
+    for figure, factor in ((hot, 1), (cold, 3)):
+        (series,) = figure.panels[0].series
+        assert [p.y for p in series.points if p] == [factor * 1e-6, factor * 2e-6]
+    assert hot.key != cold.key
+    for told in (cold.title, cold.caption, cold.panels[0].description):
+        assert "inputs cold" in told
+    assert "cold" not in hot.title + hot.caption + hot.panels[0].description
+    older = [{k: v for k, v in r.items() if k != "cache"} for r in rows if r["cache"] == "hot"]
+    assert speed_figures(older, PLAIN, styles(rows), "k") == [hot], "runs from before there was a column"
+
+
 def test_several_sizes_are_drawn_against_the_work() -> None:
     rows = [
         result(n, time_median_s=1e-3, flops=2 * n * m, gflops=n * m / 5e5, **{"axis.m": m})

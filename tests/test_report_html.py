@@ -239,6 +239,22 @@ def test_sections_come_in_order() -> None:
     assert [i for i in ids if i in order] == order
 
 
+def test_cold_times_are_said_to_be_cold() -> None:
+    rows = matmul_rows()
+    hot = page(example_run(rows))
+    cold = page(example_run([{**r, "cache": "cold"} for r in rows]))
+    some = page(example_run([{**r, "cache": "cold" if r["axis.n"] == 64 else "hot"} for r in rows]))
+    assert "with cold inputs" not in hot
+    assert "inputs cold" not in hot
+    assert re.search(r"· \d+ cells timed with cold inputs ·", cold)
+    assert re.search(r"· \d+ cells timed, \d+ of them with cold inputs ·", some)
+    assert "inputs cold" in cold
+    data = re.search(r'id="data">(.*?)</script>', cold, re.DOTALL)
+    assert data is not None
+    column = next(c for c in json.loads(data[1])["columns"] if c["name"] == "cache")
+    assert column["texts"] == ["cold"]
+
+
 def test_sections_that_have_nothing_are_left_out() -> None:
     ids = set(Outline(page(example_run(softmax_rows()[:1]))).ids)
     assert {"speed", "frontiers", "facts", "skipped", "expected", "worst", "fixed"}.isdisjoint(ids)

@@ -110,6 +110,11 @@ def test_numbers_are_properties_and_the_time_is_the_median() -> None:
     about = {p.attrib["name"]: p.attrib["value"] for p in suite[0]}
     assert about["numpy"] == "2.4.6"
     assert about["verdict"] == "The one cell is as expected."
+    rows = [a_row(1, time_median_s=0.25, cache="cold"), a_row(2, time_median_s=0.25, cache="hot")]
+    told = [
+        p.attrib["value"] for p in suite_of(example_run(rows)).iter("property") if p.attrib["name"] == "cache"
+    ]
+    assert told == ["cold"], "where it is"
     both = suite_of(example_run([a_row(1, time_median_s=0.25), a_row(2, time_median_s=0.5), a_row(3)]))
     assert both.attrib["time"] == "0.75", "of the suite: all cells"
 

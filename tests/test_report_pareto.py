@@ -74,6 +74,20 @@ def test_several_outputs_count_by_their_worst() -> None:
     assert (broken.digits, broken.outcome) == (None, "overflow")
 
 
+def test_hot_and_cold_times_are_not_on_one_front() -> None:
+    rows = [
+        timed(t, d, cell=f"{backend}{d}", backend=backend, cache=cache, formulation=f"{d}")
+        for backend, cache in (("a", "hot"), ("b", "cold"), ("c", "hot"))
+        for t, d in ((1e-3, 3.0), (2e-3, 6.0))
+    ]
+    styles = Styles(("3.0", "6.0"), ("a", "b", "c"))
+    hot, cold = tradeoffs(rows, {"c": PLAIN}, styles, "k")
+    assert (hot.title, cold.title) == ("C, n = 8", "C, n = 8, inputs cold")
+    assert {c.backend for c in cold.front} == {"b"}
+    assert "b" not in {c.backend for c in hot.front}
+    assert cold.figure.key != hot.figure.key
+
+
 def test_what_was_timed_without_accuracy_is_left_out() -> None:
     assert contenders([timed(1e-3, None, outcome=None)]) == []
     assert contenders([timed(1e-3, None, outcome="ok")]) == []

@@ -32,7 +32,7 @@ def a_run(folder: Path, seed: int = 0, samples: int = 21, **values: Any) -> Run:
             rows.append(
                 {**made, "time_median_s": sorted(raw)[len(raw) // 2], "time_min_s": min(raw), **values}
             )
-            timing = {"timer": "wall", "calls": 34, "sub_blocks": 4, "raw": raw}
+            timing = {"timer": "wall", "cache": values.get("cache"), "calls": 34, "sub_blocks": 4, "raw": raw}
             journal.append(
                 {"kind": "timing", "cell": made["cell"], "status": "ok", "threads": 1, "timing": timing}
             )
@@ -64,6 +64,13 @@ def test_statistics_by_hand() -> None:
     fence = 6.5 + 1.5 * 4.0  # what lies on it is inside
     found = statistics_of([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, fence])
     assert (found["hd15iqr"], found["iqr_outliers"]) == (fence, 0)
+
+
+def test_cold_benchmarks_are_in_groups_of_their_own(tmp_path: Path) -> None:
+    hot, cold = (document(a_run(tmp_path / c, cache=c))["benchmarks"][0] for c in ("hot", "cold"))
+    assert hot["group"] == "matmul-square float64 n=64"
+    assert cold["group"] == "matmul-square float64 n=64 cold"
+    assert [b["options"]["cache"] for b in (hot, cold)] == ["hot", "cold"]
 
 
 def test_a_benchmark_holds_the_samples_of_the_journal_and_the_errors(tmp_path: Path) -> None:

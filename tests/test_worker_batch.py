@@ -1,12 +1,18 @@
 """Batches of a backend with several timers, and of a device that a kernel can take down."""
 
+import subprocess
+import sys
+from collections import Counter
+
 import pytest
 
 from harness.timing.clock import MeasureError, WallTimer
 from harness.timing.cuda import COLD_SUB_BLOCK_S, ColdTimer
+from harness.timing.rotation import MOST_BYTES
 from harness.timing.sample import Rules, time_batch
-from harness.worker import batch
+from harness.worker import batch, groups
 from harness.worker.__main__ import _told_of_ruin
+from harness.worker.kernel import KernelError
 
 
 class Ended(BaseException):
@@ -18,6 +24,7 @@ class Timer(WallTimer):
 
     def __init__(self, name, factor=1, refuses=(), spoiled=None):
         self.ns = 0
+        self.cache = "cold" if name.endswith("cold") else "hot"
         super().__init__(lambda: self.ns)
         self.name = name
         self.factor = factor
@@ -34,9 +41,16 @@ class Timer(WallTimer):
 
 
 class Kernels:
-    """Thunks by the name of their cell, and the backend that they run on; `kills` take the device down."""
+    """Thunks by the name of their cell, and the backend that they run on; `kills` take the device down.
 
-    def __init__(self, *timers, kills=(), raises=()):
+    `calls` has the cell and the number of the thunk of each call, from 0; `room` thunks of a cell fit.
+    """
+
+    def __init__(self, *timers, kills=(), raises=(), input_bytes=1 << 20, room=10_000):
+        self.calls = []
+        self.made = Counter()
+        self._input_bytes = input_bytes
+        self._room = room
         self.backend = self
         self.name = "device"
         self.alive = True
@@ -54,8 +68,13 @@ class Kernels:
     def thunk(self, request, *, checked):
         assert not checked
         name = request["cell"]
+        number = self.made[name]
+        if number == self._room:
+            raise KernelError("MemoryError: planted")
+        self.made[name] += 1
 
         def thunk():
+            self.calls.append((name, number))
             self.synchronize()
             if name in self._kills:
                 self.alive = False
@@ -65,6 +84,9 @@ class Kernels:
 
         thunk.name = name
         return thunk
+
+    def input_bytes(self, request):
+        return self._input_bytes
 
 
 def timed(kernels, *names, **more):
@@ -127,10 +149,93 @@ def test_a_process_whose_allocator_a_capture_spoiled_is_replaced():
     assert found["a"]["replace"] is True
 
 
-def test_cold_inputs_are_for_timers_that_flush():
-    found = timed(Kernels(Timer("wall")), "a", cache="cold")
-    assert found["a"]["error"] == "device times hot inputs only; found cache: cold"
-    assert timed(Kernels(Timer("cuda-cold")), "a", cache="cold")["a"]["status"] == "ok"
+@pytest.fixture
+def small_cache(monkeypatch):
+    """4 MiB: inputs of 1 MiB need 9 copies."""
+    monkeypatch.setattr(groups, "last_cache_bytes", lambda: 4 << 20)
+
+
+def test_a_timer_that_flushes_needs_no_copies():
+    for timers in ([Timer("cuda-cold"), Timer("wall")], [Timer("wall"), Timer("cuda-cold")]):
+        kernels = Kernels(*timers)
+        timing = timed(kernels, "a", cache="cold")["a"]["timing"]
+        assert (timing["timer"], timing["cache"]) == ("cuda-cold", "cold")
+        assert timing["time_wall_s"] == timing["time_cuda_cold_s"] == pytest.approx(1e-3)
+        assert "copies" not in timing
+        assert kernels.made["a"] == 1
+
+
+def test_cold_calls_go_through_all_copies_before_one_is_called_again(small_cache):
+    kernels = Kernels(Timer("wall", 2))
+    timing = timed(kernels, "a", cache="cold")["a"]["timing"]
+    assert (timing["timer"], timing["cache"], timing["copies"]) == ("wall-cold", "cold", 9)
+    assert timing["time_wall_cold_s"] == timing["time_median_s"] == pytest.approx(2e-3)
+    assert "time_wall_s" not in timing, "hot times only"
+    first, *calls = [number for _, number in kernels.calls]
+    assert first == 0, "that one runs once before"
+    assert len(calls) > 5 * 9
+    turn = calls[:9]
+    assert sorted(turn) == list(range(9))
+    assert turn != list(range(9)), "not in the order in which they lie in memory"
+    assert calls == [turn[n % 9] for n in range(len(calls))]
+
+
+def test_hot_and_cold_cells_of_one_batch_have_timers_of_their_own(small_cache):
+    replies = []
+    requests = [
+        {"cell": name, "budget_s": 1.0, "cache": cache}
+        for name, cache in (("a", "cold"), ("b", "hot"), ("c", "cold"), ("d", "hot"))
+    ]
+    kernels = Kernels(Timer("wall"))
+    batch.time_cells(kernels, requests, True, replies.append)
+    found = {r["cell"]: r["timing"] for r in replies if "cell" in r}
+    assert {name: (t["timer"], t["cache"]) for name, t in found.items()} == {
+        **dict.fromkeys("ac", ("wall-cold", "cold")),
+        **dict.fromkeys("bd", ("wall", "hot")),
+    }
+    assert kernels.made == {"a": 9, "b": 1, "c": 9, "d": 1}
+    order = list(dict.fromkeys(name for name, _ in kernels.calls))
+    assert set(order[:2]) == {"b", "d"}, "hot cells are done before copies of others take memory"
+
+
+def test_what_cannot_be_cold_here_is_no_fault_of_the_kernel(small_cache):
+    kernels = Kernels(Timer("wall"), input_bytes=64)
+    reply = timed(kernels, "a", cache="cold")["a"]
+    assert reply["status"] == "error"
+    assert reply["error"].startswith("inputs of 64 bytes would need 131,073 copies to leave a cache of 4 MiB")
+    assert not kernels.made, "and nothing is measured in its place"
+    reply = timed(Kernels(Timer("wall"), room=5), "a", cache="cold")["a"]
+    assert reply["status"] == "error"
+    assert reply["error"] == "copy 6 of 9 of its inputs failed: MemoryError: planted"
+
+
+def test_copies_take_half_of_the_memory_left_and_groups_of_cells_a_bound(small_cache, monkeypatch):
+    monkeypatch.setattr(groups, "memory_left", lambda: 17 << 20)
+    assert "at most 8.5 MiB are held here" in timed(Kernels(Timer("wall")), "a", cache="cold")["a"]["error"]
+    monkeypatch.setattr(groups, "memory_left", lambda: 10 * MOST_BYTES)
+    monkeypatch.setattr(groups, "HELD_BYTES", 20 << 20)
+    requests = [{"cell": name, "cache": "cold"} for name in "abcde"]
+    found = groups.groups(Kernels(Timer("wall")), requests, None)
+    assert [[r["cell"] for r in group.requests] for group in found] == [["a", "b"], ["c", "d"], ["e"]]
+    monkeypatch.setattr(groups, "HELD_BYTES", 1)
+    assert len(groups.groups(Kernels(Timer("wall")), requests, None)) == 5, "one at least in each"
+
+
+def test_memory_that_is_left_is_what_the_limit_leaves():
+    code = (
+        "from harness.worker.__main__ import limit_memory\n"
+        "from harness.worker.groups import memory_left\n"
+        "unlimited = memory_left()\n"
+        "limit_memory(1 << 30)\n"
+        "print(unlimited, memory_left())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    unlimited, left = map(int, done.stdout.split())
+    assert unlimited == sys.maxsize
+    if sys.platform.startswith("linux"):
+        assert (1 << 30) - (64 << 20) < left <= 1 << 30
+    else:
+        assert left == sys.maxsize
 
 
 def test_a_kernel_that_takes_the_device_down_ends_the_batch_so_that_each_is_timed_alone(monkeypatch):

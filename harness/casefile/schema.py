@@ -177,9 +177,9 @@ class SpeedModel(_Strict):
 
     where: WhereForm = Field(default_factory=dict, description="Cells to time; left out: all.")
     threads: int = Field(1, ge=1, le=4096, description="Threads that the library may use.")
-    cache: Literal["hot"] = Field(
+    cache: Literal["hot", "cold"] = Field(
         "hot",
-        description="Nothing empties a CPU's caches between calls; what a GPU's timers do, `timer` tells.",
+        description="hot: the same inputs each call. cold: inputs that no cache holds any more.",
     )
     budget_s: Number = Field(1, description="Seconds that one cell may take, calibration included.")
 

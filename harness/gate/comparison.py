@@ -294,7 +294,7 @@ def _badness(outcome: str | None, ratio: float | None) -> float:
 def _compare_time(row: Row, before: Row, findings: _Findings) -> None:
     """Compare medians; the ratio's interval is the quotient of the two intervals' far ends."""
     columns = ("time_median_s", "time_ci_low_s", "time_ci_high_s")
-    if row.get("timer") != before.get("timer") or any(not r.get(c) for r in (row, before) for c in columns):
+    if not _timed_alike(row, before) or any(not r.get(c) for r in (row, before) for c in columns):
         return
     ratio = row["time_median_s"] / before["time_median_s"]
     low = row["time_ci_low_s"] / before["time_ci_high_s"]
@@ -306,6 +306,15 @@ def _compare_time(row: Row, before: Row, findings: _Findings) -> None:
         findings.entries.append(
             Entry(kind, row["cell"], row["output"], message, "warn", abs(math.log(ratio)))
         )
+
+
+def _timed_alike(row: Row, before: Row) -> bool:
+    """Return whether both were measured by one timer, and both hot or both cold.
+
+    A baseline from before there was a column says only by which timer, and each measured one of the two.
+    """
+    states = {r.get("cache") for r in (row, before)} - {None}
+    return row.get("timer") == before.get("timer") and len(states) <= 1
 
 
 def _add_fact(fact: Row, findings: _Findings) -> None:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as Xml
 from harness.gate import Entry, ExitCode, GateReport, fact_message, fact_name
 from harness.report import Report, register_report
 from harness.report.view.gate import headline
-from harness.report.view.rows import Row, grouped, number_of, text_of, verdict_rank
+from harness.report.view.rows import Row, grouped, is_cold, number_of, text_of, verdict_rank
 from harness.report.view.summary import failure_kind, summarise, warns
 from harness.report.view.text import exact
 from harness.report.view.visible import one_line, visible
@@ -135,6 +135,8 @@ def _properties(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     seconds = number_of(rows[0], "time_median_s")
     if seconds is not None:
         yield "time_median_s", repr(seconds)
+        if is_cold(rows[0]):
+            yield "cache", "cold"
 
 
 def _details(row: Row, several: bool) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.report import Report, register_report
 from harness.report.json import plain, spelt
-from harness.report.view.rows import Row, axes_of, grouped, text_of
+from harness.report.view.rows import Row, axes_of, grouped, is_cold, text_of
 from harness.report.view.text import present
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def _benchmark(rows: Sequence[Row], record: Mapping[str, Any], samples: Sequence
     ]
     if text_of(row, "mode") not in ("", "forward"):
         problem.append(text_of(row, "mode"))
+    if is_cold(row):
+        problem.append("cold")
     return {
         "group": " ".join(problem),
         "name": text_of(row, "cell"),
@@ -96,7 +98,7 @@ def _benchmark(rows: Sequence[Row], record: Mapping[str, Any], samples: Sequence
             "threads": record.get("threads"),
             **dict(_measured(row, _TIMING)),
         },
-        "options": {"timer": timing.get("timer")},
+        "options": {"timer": timing.get("timer"), "cache": timing.get("cache")},
         "stats": {**statistics_of(samples), "data": list(samples), "iterations": timing["calls"]},
     }
 

@@ -51,8 +51,9 @@ ACCURACY: Final = (
 
 SPEED: Final = (
     Column("timer", "text"),
+    Column("cache", "text"),
     *_columns("number", "time_median_s time_ci_low_s time_ci_high_s time_min_s", "s"),
-    *_columns("number", "time_wall_s time_cuda_cold_s time_cuda_graph_s", "s"),
+    *_columns("number", "time_wall_s time_wall_cold_s time_cuda_cold_s time_cuda_graph_s", "s"),
     Column("not_timed_by", "text"),
     *_columns("integer", "samples calls"),
     Column("converged", "boolean"),

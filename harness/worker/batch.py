@@ -6,16 +6,16 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from harness.errors import UserError
 from harness.registry import Backend
-from harness.timing.clock import MeasureError, Timer
-from harness.timing.cuda import COLD_SUB_BLOCK_S, ColdTimer
+from harness.timing.clock import MeasureError, Thunk, Timer
+from harness.timing.rotation import Rotation
 from harness.timing.sample import Failed, Rules, TimedCell, Timing, time_batch
 from harness.worker import fp_environment
+from harness.worker.groups import Group, copied, groups
 from harness.worker.kernel import KernelError, Kernels, described, environment_left, failure, guarded
 
 PROGRESS_S: Final = 1.0
@@ -41,55 +41,111 @@ def time_cells(
 ) -> None:
     """Time cells together, each with unchecked functions, and reply as each is done.
 
-    The backend's first timer gives the samples; others, if it has any, add a median each, after all samples
-    of the batch are taken.
+    The first timer gives the samples; others, if there are any, add a median each, after all samples of their
+    group are taken. Cold cells that need copies of their inputs are groups of their own.
     """
-    first, *others = kernels.backend.timers()
-    cells = []
-    for request in requests:
-        try:
-            thunk = _warm(kernels, request, first)
-            cells.append(TimedCell(request["cell"], thunk, float(request["budget_s"])))
-        except Exception as error:
-            _leave_if_ruined(kernels.backend, requests)
-            reply({"cell": request["cell"], **failure(error), **environment_left()})
-    done, told = 0, time.monotonic()
+    _Batch(kernels, requests, quick, reply).time()
 
-    def progress() -> None:
-        nonlocal told
-        if time.monotonic() - told >= PROGRESS_S:
-            reply({"progress": {"done": done, "of": len(cells)}})
-            time.sleep(SETTLE_S)
-            told = time.monotonic()
 
-    order = random.Random(",".join(cell.name for cell in cells))  # noqa: S311
-    timed: dict[str, Timing] = {}
-    for timing in time_batch(cells, first, order, _rules(first, quick), progress):
-        if isinstance(timing, Failed):
-            _leave_if_ruined(kernels.backend, requests)
-        elif others:
-            timed[timing.name] = timing
-            continue
-        done += 1
-        reply({"cell": timing.name, **_message(timing), **environment_left()})
-        time.sleep(SETTLE_S)
-    again = [replace(cell, budget_s=BESIDE * cell.budget_s) for cell in cells if cell.name in timed]
-    beside: dict[str, dict[str, Timing | Failed]] = {name: {} for name in timed}
-    for timer in others:
-        for found in time_batch(again, timer, order, _rules(timer, quick), progress):
+class _Batch:
+    """Cells that are timed together, and how far we are."""
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        requests: Sequence[Mapping[str, Any]],
+        quick: bool,
+        reply: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self._kernels = kernels
+        self._requests = requests
+        self._quick = quick
+        self._reply = reply
+        self._order = random.Random(",".join(request["cell"] for request in requests))  # noqa: S311
+        self._done, self._of, self._told = 0, len(requests), time.monotonic()
+
+    def time(self) -> None:
+        """Time every cell, group by group."""
+        for group in groups(self._kernels, self._requests, self._refused):
+            self._time_group(group)
+
+    def _time_group(self, group: Group) -> None:
+        cells = []
+        for request in group.requests:
+            try:
+                cells.append(self._prepared(request, group.copies.get(request["cell"])))
+            except Exception as error:
+                self._refused(request, error)
+        first, *others = group.timers
+        timed: dict[str, Timing] = {}
+        for timing in self._measured(cells, first):
+            if isinstance(timing, Timing) and others:
+                timed[timing.name] = timing
+            else:
+                self._finished({"cell": timing.name, **_message(timing, group), **_worn(group)})
+                time.sleep(SETTLE_S)
+        again = [replace(cell, budget_s=BESIDE * cell.budget_s) for cell in cells if cell.name in timed]
+        beside: dict[str, dict[str, Timing | Failed]] = {name: {} for name in timed}
+        for timer in others:
+            for found in self._measured(again, timer):
+                beside[found.name][timer.name] = found
+        for name, timing in timed.items():
+            self._finished({"cell": name, **_message(timing, group, beside[name]), **_worn(group)})
+
+    def _measured(self, cells: Sequence[TimedCell], timer: Timer) -> Iterator[Timing | Failed]:
+        for found in time_batch(cells, timer, self._order, _rules(timer, self._quick), self._progress):
             if isinstance(found, Failed):
-                _leave_if_ruined(kernels.backend, requests)
-            beside[found.name][timer.name] = found
-    spoiled = {"replace": True} if any(getattr(timer, "spoiled", None) for timer in others) else {}
-    for name, timing in timed.items():
-        done += 1
-        message = {"status": "ok", "timing": timing_message(timing, beside[name])}
-        reply({"cell": name, **message, **spoiled, **environment_left()})
+                self._leave_if_ruined()
+            yield found
+
+    def _prepared(self, request: Mapping[str, Any], copies: int | None) -> TimedCell:
+        """Return a cell whose thunk has run once; what changes the floating-point environment is not timed.
+
+        Copies are taken in random order, so that no neighbour in memory is fetched ahead.
+        """
+
+        def build() -> Thunk:
+            return self._kernels.thunk(request, checked=False)
+
+        thunk = build()
+        guarded(thunk)
+        guarded(self._kernels.backend.synchronize)
+        changed = fp_environment.departure()
+        if changed is not None:
+            raise KernelError(f"FloatingPointError: it changed the environment, which now {changed}")
+        name, budget_s = request["cell"], float(request["budget_s"])
+        if copies is None:
+            return TimedCell(name, thunk, budget_s)
+        thunks = copied(thunk, build, copies)
+        self._order.shuffle(thunks)
+        return TimedCell(name, Rotation(thunks), budget_s, Rotation.of_nothing(copies))
+
+    def _refused(self, request: Mapping[str, Any], error: Exception) -> None:
+        """Reply that a cell is not timed."""
+        self._of -= 1
+        self._leave_if_ruined()
+        self._reply({"cell": request["cell"], **failure(error), **environment_left()})
+
+    def _finished(self, message: Mapping[str, Any]) -> None:
+        self._done += 1
+        self._reply({**message, **environment_left()})
+
+    def _progress(self) -> None:
+        if time.monotonic() - self._told >= PROGRESS_S:
+            self._reply({"progress": {"done": self._done, "of": self._of}})
+            time.sleep(SETTLE_S)
+            self._told = time.monotonic()
+
+    def _leave_if_ruined(self) -> None:
+        """End this process if one of several cells took the device down: each is timed alone in another."""
+        if len(self._requests) > 1 and not answers(self._kernels.backend):
+            print("the device does not answer any more: leaving the batch", file=sys.stderr, flush=True)
+            os._exit(RUINED)
 
 
 def _rules(timer: Timer, quick: bool) -> Rules:
     rules = QUICK if quick else Rules()
-    return replace(rules, sub_block_s=COLD_SUB_BLOCK_S) if isinstance(timer, ColdTimer) else rules
+    return rules if timer.sub_block_s is None else replace(rules, sub_block_s=timer.sub_block_s)
 
 
 def answers(backend: Backend) -> bool:
@@ -101,32 +157,18 @@ def answers(backend: Backend) -> bool:
     return True
 
 
-def _leave_if_ruined(backend: Backend, requests: Sequence[Mapping[str, Any]]) -> None:
-    """End this process if one cell of several took the device down: each is then timed alone in another."""
-    if len(requests) > 1 and not answers(backend):
-        print("the device does not answer any more: leaving the batch", file=sys.stderr, flush=True)
-        os._exit(RUINED)
+def _worn(group: Group) -> dict[str, Any]:
+    return {"replace": True} if any(timer.spoiled for timer in group.timers) else {}
 
 
-def _warm(kernels: Kernels, request: Mapping[str, Any], timer: Timer) -> Callable[[], Any]:
-    """Return a thunk that has run once; one that changes the floating-point environment is not timed."""
-    cache = request.get("cache", "hot")
-    if cache == "cold" and not timer.name.endswith("-cold"):
-        raise UserError(f"{kernels.backend.name} times hot inputs only; found cache: cold")
-    thunk = kernels.thunk(request, checked=False)
-    guarded(thunk)
-    guarded(kernels.backend.synchronize)
-    changed = fp_environment.departure()
-    if changed is not None:
-        raise KernelError(f"FloatingPointError: it changed the environment, which now {changed}")
-    return thunk
-
-
-def _message(timing: Timing | Failed) -> dict[str, Any]:
+def _message(
+    timing: Timing | Failed, group: Group, beside: Mapping[str, Timing | Failed] | None = None
+) -> dict[str, Any]:
     if isinstance(timing, Failed):
         status = "error" if isinstance(timing.error, MeasureError) else "raised"
         return {"status": status, "error": described(timing.error)}
-    return {"status": "ok", "timing": timing_message(timing)}
+    copies = {"copies": group.copies[timing.name]} if timing.name in group.copies else {}
+    return {"status": "ok", "timing": {**timing_message(timing, beside), **copies}}
 
 
 def timing_message(timing: Timing, beside: Mapping[str, Timing | Failed] | None = None) -> dict[str, Any]:
@@ -139,6 +181,7 @@ def timing_message(timing: Timing, beside: Mapping[str, Timing | Failed] | None 
     not_timed = [f"{name}: {f.error}" for name, f in found.items() if isinstance(f, Failed)]
     return {
         "timer": timing.timer,
+        "cache": timing.cache,
         "time_median_s": timing.median_s,
         "time_ci_low_s": None if interval is None else interval.low,
         "time_ci_high_s": None if interval is None else interval.high,

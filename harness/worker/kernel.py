@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
-from harness.formats import DTYPES, DType
-from harness.registry import OPERATIONS, Backend, find_formulation, find_gradient
+from harness.formats import DTYPES, DType, NumberFormat
+from harness.registry import OPERATIONS, Backend, Operation, find_formulation, find_gradient
+from harness.timing.clock import MeasureError
 from harness.worker import fp_environment
 from harness.worker.inputs import StoredInputs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class KernelError(Exception):
@@ -43,12 +47,8 @@ class Kernels:
             raise UserError(f"{self.backend.name} has no formulation {name!r} of {operation!r}")
         dtype = DTYPES[request["dtype"]]
         wanted = tuple(request.get("with_respect_to", ()))
-        declared = OPERATIONS[operation].differentiated(wanted)
-        parameters = {**declared.defaults(), **request.get("parameters", {})}
-        arrays = [
-            self.backend.from_bits(self._inputs.load(request["inputs"][i], storage), storage)
-            for i, storage in declared.input_formats(parameters, dtype.storage).items()
-        ]
+        declared, parameters = _declared(request)
+        arrays = [self.backend.from_bits(bits, storage) for bits, storage in self._stored(request)]
         namespace = self.namespace(dtype, checked=checked)
 
         def build(*values: Any) -> Callable[[], Any]:
@@ -71,12 +71,29 @@ class Kernels:
             raise KernelError(f"TypeError: {operation}/{name} built {type(thunk).__name__}, not a thunk")
         return thunk
 
+    def input_bytes(self, request: Mapping[str, Any]) -> int:
+        """Return how many bytes the inputs of a cell take, each element in its format's word."""
+        return sum(bits.nbytes for bits, _ in self._stored(request))
+
+    def _stored(self, request: Mapping[str, Any]) -> Iterator[tuple[NDArray[Any], NumberFormat]]:
+        """Yield the codes of each input of a cell, in the operation's order, and their format."""
+        declared, parameters = _declared(request)
+        formats = declared.input_formats(parameters, DTYPES[request["dtype"]].storage)
+        for name, storage in formats.items():
+            yield self._inputs.load(request["inputs"][name], storage), storage
+
     def namespace(self, dtype: DType, *, checked: bool) -> Any:
         """Return the backend's namespace of a dtype; there is one of each kind."""
         key = dtype.name, checked
         if key not in self._namespaces:
             self._namespaces[key] = self.backend.namespace(dtype, checked=checked)
         return self._namespaces[key]
+
+
+def _declared(request: Mapping[str, Any]) -> tuple[Operation, dict[str, Any]]:
+    """Return the operation of a cell, or its gradient, and its parameters."""
+    declared = OPERATIONS[request["operation"]].differentiated(tuple(request.get("with_respect_to", ())))
+    return declared, {**declared.defaults(), **request.get("parameters", {})}
 
 
 def guarded(call: Callable[[], Any]) -> Any:
@@ -91,7 +108,7 @@ def failure(error: Exception) -> dict[str, Any]:
     """Return the reply to a request that gave no result; a fault of ours leaves its traceback in the log."""
     if isinstance(error, KernelError):
         return {"status": "raised", "error": str(error)}
-    if isinstance(error, UserError):
+    if isinstance(error, (UserError, MeasureError)):
         return {"status": "error", "error": str(error)}
     traceback.print_exception(error)
     return {"status": "error", "error": described(error)}

@@ -38,7 +38,7 @@ def bandwidth(backend: Backend) -> dict[str, Any]:
     import numpy as np
 
     timer = backend.timers()[0]
-    nbytes = array_bytes_beyond_cache() if timer.name == "wall" else FLUSHED_BYTES
+    nbytes = FLUSHED_BYTES if timer.cache == "cold" else array_bytes_beyond_cache()
     storage = FORMATS["float64"]
     block = encode(storage, np.random.default_rng(0).uniform(-1, 1, 1 << 16))
     codes = np.resize(block, nbytes // block.itemsize)

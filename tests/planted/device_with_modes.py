@@ -6,6 +6,7 @@ from harness.timing.clock import MeasureError, WallTimer
 
 class Cold(WallTimer):
     name = "cuda-cold"
+    cache = "cold"
 
 
 class Graph(WallTimer):

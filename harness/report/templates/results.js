@@ -2,7 +2,7 @@
 
 const PAGE = 100;
 const NAMES = ["formulation", "backend", "dtype", "output"];
-const SPEED = ["time_median_s", "interval", "time_min_s", "gflops", "peak_fraction", "gbps", "samples", "converged", "overhead_fraction", "noise", "peak_memory_bytes", "flops", "bytes", "timer"];
+const SPEED = ["time_median_s", "interval", "time_min_s", "gflops", "peak_fraction", "gbps", "samples", "converged", "overhead_fraction", "noise", "peak_memory_bytes", "flops", "bytes", "timer", "cache"];
 const ELEMENT = ["worst_index", "worst_computed", "worst_exact"];
 const VIEWS = {
   main: { title: "verdict, digits, time", columns: ["verdict", "outcome", "digits", "bound_ratio", "max_ulp", "time_median_s", "interval", "reason"] },

@@ -60,6 +60,7 @@ _MEASURED: Final = {
         Column("time_ci_high_s", "95 % interval, high", "s", "seconds"),
         Column("time_min_s", "Shortest time", "s", "seconds", better="low"),
         Column("time_wall_s", "Median time, host's clock", "s", "seconds", better="low"),
+        Column("time_wall_cold_s", "Median time, cold inputs", "s", "seconds", better="low"),
         Column("time_cuda_cold_s", "Median time, cold calls", "s", "seconds", better="low"),
         Column("time_cuda_graph_s", "Median time, in a graph", "s", "seconds", better="low"),
         Column("not_timed_by", "Not timed by", "", "text"),

@@ -26,6 +26,7 @@ from harness.report.view.rows import (
     capacity,
     digits_left,
     grouped,
+    is_cold,
     number_of,
     text_of,
     worst_outcome,
@@ -35,6 +36,7 @@ from harness.report.view.text import counted, finite, outcome_words, plain, seco
 
 WIDTH: Final = 560
 PLOT: Final = 250
+_COLD: Final = "inputs cold"
 _ROOM: Final = 1.3
 """Factor left free beside the fastest and the slowest."""
 _NARROW: Final = 4.0
@@ -94,6 +96,7 @@ class _TimeScale:
 def tradeoffs(rows: Sequence[Row], cases: Mapping[str, CaseInfo], styles: Styles, key: str) -> list[Tradeoff]:
     """Return digits against time for each timed case of an operation, that with the most contenders first.
 
+    Hot and cold times of one case, which its backends may have, are not drawn together.
     The size is the one at which most were timed; of those at which equally many were, the one with the most
     work. A size at which there is only one contender shows nothing.
 
@@ -110,14 +113,14 @@ def tradeoffs(rows: Sequence[Row], cases: Mapping[str, CaseInfo], styles: Styles
     """
     timed = [r for r in rows if (number_of(r, "time_median_s") or 0.0) > 0]
     found: list[tuple[int, Tradeoff]] = []
-    for case, of_case in grouped(timed, lambda r: text_of(r, "case")).items():
+    for (case, cold), of_case in grouped(timed, lambda r: (text_of(r, "case"), is_cold(r))).items():
         sizes = grouped(of_case, lambda r: tuple(axes_of(r).items()))
         at, chosen = max(sizes.items(), key=lambda item: (_series_of(item[1]), _work(item[1])))
         made = contenders(chosen)
         if len(made) < 2 or all(c.digits is None for c in made):
             continue
         info = cases[case]
-        where = ", ".join(_said(info.axis(name), name, value) for name, value in at)
+        where = ", ".join([_said(info.axis(name), name, value) for name, value in at] + [_COLD] * cold)
         found.append((len(made), _tradeoff(made, info, where, styles, f"{key}-{len(found)}")))
     return [tradeoff for _, tradeoff in sorted(found, key=lambda item: -item[0])]
 

@@ -74,6 +74,11 @@ def worst_outcome(rows: Iterable[Row]) -> str:
     return min((o for o in (text_of(r, "outcome") for r in rows) if o), key=outcome_rank, default="")
 
 
+def is_cold(row: Row) -> bool:
+    """Return whether the row's time is that of calls whose inputs no cache held."""
+    return text_of(row, "cache") == "cold"
+
+
 def digits_left(row: Row) -> float | None:
     """Return the decimal digits left: log₁₀2 · bits; None where undefined."""
     bits = number_of(row, "bits")

@@ -14,7 +14,7 @@ from harness.report.view.header import CaseInfo
 from harness.report.view.laws import law_figures
 from harness.report.view.matrix import Matrix, digits_matrix
 from harness.report.view.pareto import Contender, tradeoffs
-from harness.report.view.rows import Row, grouped, text_of
+from harness.report.view.rows import Row, grouped, is_cold, text_of
 from harness.report.view.speed import is_timed, speed_figures
 from harness.report.view.summary import Counts, count
 
@@ -126,6 +126,8 @@ class SpeedSection:
     info: CaseInfo
     key: str
     cells: int
+    cold: int
+    """How many of the cells were timed with inputs that no cache held."""
     figures: tuple[DrawnFigure, ...]
 
 
@@ -214,6 +216,8 @@ def speed_sections(by_case: Rows, infos: Mapping[str, CaseInfo], budget: Budget)
         if timed:
             info = infos[case]
             figures = speed_figures(timed, info, styles[info.operation, info.mode], f"s{n}")
-            cells = len({text_of(r, "cell") for r in timed})
-            sections.append(SpeedSection(info, f"s{n}", cells, budget.drawn(figures, info.title)))
+            cells, cold = (
+                len({text_of(r, "cell") for r in some}) for some in (timed, filter(is_cold, timed))
+            )
+            sections.append(SpeedSection(info, f"s{n}", cells, cold, budget.drawn(figures, info.title)))
     return sections

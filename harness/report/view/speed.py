@@ -9,11 +9,12 @@ from typing import Final
 from harness.report.view.axes import Along, AxisUnit, numeric_axes
 from harness.report.view.chart import Figure, Guide, Panel, Point, Series, Styles, legend_of
 from harness.report.view.header import CaseInfo
-from harness.report.view.rows import Row, by_precision, grouped, number_of, text_of
+from harness.report.view.rows import Row, by_precision, grouped, is_cold, number_of, text_of
 from harness.report.view.scales import LinearScale, LogScale, Scale, choose_scale
 from harness.report.view.text import seconds, significant
 
 WORK: Final = "flops"
+COLD: Final = ", inputs cold"
 _FAR: Final = 200.0
 """Shares above this, in %, need a logarithmic scale."""
 _NOTE: Final = 34
@@ -44,10 +45,19 @@ def speed_figures(rows: Sequence[Row], case: CaseInfo, styles: Styles, key: str)
     """Return the figures of a case's timed rows: speed and share of peak, or time where no work is known.
 
     They are drawn against the one numeric axis of the case, or against the work of a call where
-    several axes vary. One size alone makes no figure: the table says it.
+    several axes vary. One size alone makes no figure: the table says it. Hot and cold times have figures
+    of their own.
     """
     # Several outputs of one cell have one time.
     timed = list({text_of(r, "cell"): r for r in rows if is_timed(r)}.values())
+    return [
+        figure
+        for cold, same in grouped(timed, is_cold).items()
+        for figure in _figures(same, case, styles, f"{key}-cold" if cold else key)
+    ]
+
+
+def _figures(timed: Sequence[Row], case: CaseInfo, styles: Styles, key: str) -> list[Figure]:
     axes = numeric_axes(timed, case.zipped)
     if len(axes) == 1:
         ((name, values),) = axes.items()
@@ -77,8 +87,9 @@ def _figure(rows: Sequence[Row], quantity: _Quantity, along: Along, styles: Styl
         for d in by_precision(by_dtype)
     )  # fmt: skip
     legend = legend_of(panels, styles, [("limit", "measured peak of this machine")])
-    title = f"{quantity.y_title} against {along.title}"
-    return Figure(key, title, f"{quantity.caption}, against {along.title}.", panels, legend)
+    cold = COLD if any(map(is_cold, rows)) else ""
+    title = f"{quantity.y_title} against {along.title}{cold}"
+    return Figure(key, title, f"{quantity.caption}, against {along.title}{cold}.", panels, legend)
 
 
 def share_scale(rows: Sequence[Row]) -> Scale:
@@ -121,6 +132,7 @@ def _panel(
             ends = dict.fromkeys((kept[0], kept[-1]))
             said = ", ".join(f"{quantity.shown(p.y)} at {along.say(p.x)}" for p in ends)
             spoken.append(f"{name}: {said}.")
+    cold = COLD if any(map(is_cold, rows)) else ""
     labels = peak_labels(peaks)
     guides = [Guide("limit", ((along.values[0], peak), (along.values[-1], peak))) for _, peak in labels]
     note = f"peak {', '.join(label for label, _ in labels)}" if labels else ""
@@ -139,7 +151,7 @@ def _panel(
         series=tuple(series),
         guides=tuple(guides),
         lanes=(),
-        description=f"{dtype}, {quantity.y_title} against {along.title}. " + " ".join(spoken),
+        description=f"{dtype}, {quantity.y_title} against {along.title}{cold}. " + " ".join(spoken),
         nothing="not timed",
     )
 

@@ -15,7 +15,7 @@ _FIRST: Final = ("formulation", "backend", "dtype", "output", "verdict", "outcom
 _LAST: Final = (
     "reason", "severity", "elements", "not_a_number_count", "inf_count", "zero_count", "worst_index",
     "worst_computed", "worst_exact", "reference_radius_ulp", "reference_coverage", "device",
-    "compute_dtype", "timer", "inputs_digest", "result_digest",
+    "compute_dtype", "timer", "cache", "inputs_digest", "result_digest",
 )  # fmt: skip
 
 
