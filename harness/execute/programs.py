@@ -92,7 +92,7 @@ class Programs:
 
     def _common(self, folders: Sequence[str] | None = None) -> dict[str, str]:
         """Our own variables, with the same hash seed everywhere and nothing imported from where we are."""
-        own = _import_folders(self.plugins) if folders is None else folders
+        own = import_folders(self.plugins) if folders is None else folders
         found = [*own, *filter(None, [os.environ.get("PYTHONPATH")])]
         return {
             **os.environ,
@@ -108,7 +108,7 @@ def _options(plugins: Sequence[str]) -> list[str]:
     return [text for plugin in plugins for text in ("--plugin", plugin)]
 
 
-def _import_folders(modules: Sequence[str]) -> list[str]:
+def import_folders(modules: Sequence[str]) -> list[str]:
     """Folders, beside the interpreter's own, from which we imported the harness and plug-ins."""
     folders = []
     for name in ("harness", *modules):
