@@ -78,7 +78,7 @@ def judged(pair: CellPair, timed: Timed | None, known: Known) -> Pair:
     error = _why_not(pair, timed, known)
     verdict, kind, reason = _verdict(accuracy, timed, error, known)
     found = timed.interval if timed is not None and timed.judged else None
-    ds = [] if timed is None else timed.ds()
+    ds = [] if timed is None else timed.ds
     return Pair(
         **_identity(pair.head, pair.base),
         verdict=verdict,
@@ -165,8 +165,8 @@ def _speed_in_words(timed: Timed) -> str:
     if found is None:
         return "too few rounds"
     low, high = math.exp(found.low), math.exp(found.high)
-    shown = f"{math.exp(median(timed.ds())):.3f} × [{low:.3f}, {high:.3f}]"
-    rounds = f"{len(timed.ds())} rounds"
+    shown = f"{math.exp(median(timed.ds)):.3f} × [{low:.3f}, {high:.3f}]"
+    rounds = f"{len(timed.ds)} rounds"
     if timed.verdict == "fail":
         return f"{shown}, beyond {delta} in {len(timed.fresh)} of {len(timed.fresh)} fresh sets of workers"
     if timed.verdict == "pass":

@@ -14,7 +14,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any, Final
 
@@ -32,6 +32,10 @@ from harness.timing.statistics import Interval
 MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 """Where glibc's own thresholds end up once large arrays were freed (mallopt(3)): set from the start, so that
 whether a call's arrays cost page faults does not depend on what a process freed before."""
+
+DISPLACED: Final = "HARNESS_PROBE_PAGES"
+PAGES: Final = 4096
+"""What is loaded lies up to so many pages elsewhere in another set of workers."""
 
 Keys = tuple[WorkerKey, WorkerKey]
 
@@ -89,9 +93,10 @@ class Timed:
         found = self.fresh or ([] if self.series is None else [self.series])
         return [series for series in found if series.rounds]
 
-    def ds(self, side: str = "head") -> list[float]:
-        """Return ln(side / base) of all rounds that the verdict is about."""
-        return [d for series in self.judged for d in series.ds(side)]
+    @property
+    def ds(self) -> list[float]:
+        """Return ln(head / base) of all rounds that the verdict is about."""
+        return [d for series in self.judged for d in series.ds()]
 
     @property
     def looks(self) -> int:
@@ -101,13 +106,13 @@ class Timed:
     @property
     def interval(self) -> Interval | None:
         """Of the median of ln(head / base)."""
-        return paired.interval(self.ds(), self.looks)
+        return paired.interval(self.ds, self.looks)
 
     @property
     def null(self) -> float | None:
         """The median of ln(twin / base), of all series."""
         all_series = [*([] if self.series is None else [self.series]), *self.fresh]
-        found = [d for series in all_series for d in series.ds("twin")]
+        found = [d for series in all_series for d in series.nulls()]
         return median(found) if len(found) >= paired.LEAST_ROUNDS else None
 
     def median_s(self, side: str) -> float | None:
@@ -157,6 +162,7 @@ class Measuring:
         self._record = record
         self._chance = random.Random(settings.seed)  # noqa: S311
         self._clock = time.monotonic
+        self._pages = 0
 
     def run(self) -> None:
         """Measure all pairs; each has its verdict afterwards."""
@@ -211,12 +217,19 @@ class Measuring:
         trio.close()
 
     def _trio(self, keys: Keys) -> Trio:
+        """Return a set of workers that are laid out alike, and otherwise than those of another set."""
+        self._pages = self._chance.randrange(PAGES)
         session, timeout_s = self._session, self._session.options.timeout_s
         of = {"base": keys[0], "twin": keys[0], "head": keys[1]}
         probers = {
-            side: Prober(session, of[side], self._programs[side], f"{side}-{of[side].name}") for side in SIDES
+            side: Prober(session, of[side], self._displaced(side), f"{side}-{of[side].name}")
+            for side in SIDES
         }
         return Trio(probers, timeout_s, self._chance)
+
+    def _displaced(self, side: str) -> Programs:
+        programs = self._programs[side]
+        return replace(programs, worker_variables={**programs.worker_variables, DISPLACED: str(self._pages)})
 
     def _forget(self, trio: Trio) -> None:
         with contextlib.suppress(SideError):  # it died after its last cell: the next is opened in a new one
@@ -303,9 +316,11 @@ class Measuring:
         series = pair.series
         if series is None or len(series.rounds) not in series.looks:
             return False
-        pair.threshold = self._threshold_of(pair)
+        last = len(series.rounds) >= series.looks[-1]
+        # what the null excuses is excused in the end only: until then more rounds may decide
+        pair.threshold = self._threshold_of(pair) if last else self._settings.floor
         pair.screened = paired.screen(pair.interval, pair.threshold, self._settings.floor)
-        done = pair.screened != "undecided" or len(series.rounds) >= series.looks[-1]
+        done = last or pair.screened != "undecided"
         if done:
             self._session.progress.advance(pair.name, None)
         return done

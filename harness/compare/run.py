@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -261,25 +262,48 @@ def _measure(
         for pair in work.pairs
         if pair.base.id not in state.failures["base"] and pair.head.id not in state.failures["head"]
     ]
-    if not able:
-        return
-    cells = _once(cell for pair in able for cell in (pair.base, pair.head))
-    by_key = groups_of(work.plan, cells)
+    if able:
+        options = replace(options, programs=replace(options.programs, plugins=tuple(work.plugins)))
+        with measuring(work.plan, able, programs, work.settings, folder, cache, options, progress) as found:
+            state.measuring = found
+            found.run()
+
+
+@contextlib.contextmanager
+def measuring(
+    plan: Plan,
+    pairs: Sequence[Timed],
+    programs: Mapping[str, Programs],
+    settings: Settings,
+    folder: Path,
+    cache: Path,
+    options: Options,
+    progress: Progress,
+    kind: type[Measuring] = Measuring,
+) -> Iterator[Measuring]:
+    """Give what measures pairs, with all that it needs until the block ends: children, scratch, `rounds.jsonl`.
+
+    Raises
+    ------
+    CouldNotMeasureError
+        There is no room to write.
+    StopAsked
+        SIGINT or SIGTERM; no child is left, and what was measured can be read.
+    """
+    cells = _once(cell for pair in pairs for cell in (pair.base, pair.head))
+    by_key = groups_of(plan, cells)
     groups = {cell.id: by_key[cell.problem] for cell in cells}
     largest = max(group.estimate_bytes for group in groups.values())
     scratch = Scratch(options.scratch, options.scratch_bytes, largest)
-    options = replace(options, programs=replace(options.programs, plugins=tuple(work.plugins)))
     try:
         with Loop() as loop, (folder / ROUNDS).open("a", encoding="utf-8") as file:
-            estimate = Estimate(0, 0.0, 0)
-            session = Session(folder, cache, options, _Memory(), progress, estimate, loop, scratch)
+            session = Session(folder, cache, options, _Memory(), progress, Estimate(0, 0.0, 0), loop, scratch)
 
             def record(found: Mapping[str, Any]) -> None:
                 file.write(json.dumps(found, ensure_ascii=False) + "\n")
                 file.flush()
 
-            state.measuring = Measuring(session, able, groups, programs, work.settings, record)
-            state.measuring.run()
+            yield kind(session, pairs, groups, programs, settings, record)
     except OSError as error:
         raise CouldNotMeasureError(f"cannot write {folder / ROUNDS}: {error.strerror}") from None
     finally:

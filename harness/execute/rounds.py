@@ -19,7 +19,7 @@ from harness.timing.paired import log_ratio, planned_looks
 
 SIDES: Final = ("base", "twin", "head")
 
-SUB_BLOCKS: Final = ((2e-3, 4), (1e-2, 2))
+SUB_BLOCKS: Final = ((5e-4, 4), (5e-3, 2))
 """Up to so many seconds of a sub-block, how many a slot has: the fastest of several escapes pre-emption, and
 what is long escapes none. Beyond the last, one."""
 
@@ -71,9 +71,13 @@ class Series:
         """Return the median of a side's slots."""
         return median(self.times(side))
 
-    def ds(self, side: str = "head") -> list[float]:
-        """Return ln(side / base) by round."""
-        return [log_ratio(r["base"], r[side]) for r in self.rounds]
+    def ds(self) -> list[float]:
+        """Return ln(head / base) by round; the twin is a base too."""
+        return [log_ratio((*r["base"], *r.get("twin", ())), r["head"]) for r in self.rounds]
+
+    def nulls(self) -> list[float]:
+        """Return ln(twin / base) by round."""
+        return [log_ratio(r["base"], r["twin"]) for r in self.rounds if "twin" in r]
 
 
 class Trio:

@@ -30,6 +30,7 @@ GRAPH_BELOW_S: Final = 1e-5
 
 _FRAMES: Final = 64
 """Of C, at most, between one slot's stack and another's: some 100 bytes each, a page together."""
+_PAGE: Final = 4096
 _BLOCKS: Final = 8
 _BLOCK_BITS: Final = 18
 """At most so many blocks, of less than 2¹⁷ bytes, displace the copies of the inputs."""
@@ -79,15 +80,15 @@ class Bench:
 
     def _open(self, request: Mapping[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
-        thunk = self._built(request)
+        thunk = self._built(request, Random(0))  # noqa: S311
         took = time.perf_counter() - start
         gc.collect()
         self._cells[request["cell"]] = _Open(request, thunk, took)
         return {"timers": list(self._timers), "build_s": took}
 
-    def _built(self, request: Mapping[str, Any]) -> Thunk:
+    def _built(self, request: Mapping[str, Any], chance: Random) -> Thunk:
         """Return a thunk that has run once; one that changes the floating-point environment is not timed."""
-        thunk: Thunk = self._side.thunk(request)
+        thunk: Thunk = self._side.thunk(request, lambda: chance.randrange(_PAGE))
         self._side.call(thunk)
         left = self._side.environment_left()
         if left:
@@ -138,7 +139,7 @@ class Bench:
         cell.thunk = empty  # what it held is free before the next is made
         cell.blocks.append([bytearray(_block(chance)) for _ in range(chance.randrange(_BLOCKS))])
         start = time.perf_counter()
-        cell.thunk = self._built(cell.request)
+        cell.thunk = self._built(cell.request, chance)
         cell.build_s, cell.stale_s = time.perf_counter() - start, 0.0
 
 

@@ -24,8 +24,11 @@ class NoBridgeError(Exception):
     """The side's harness cannot be asked for its kernels."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve requests for one backend of one side; exits with 3 if it cannot be started."""
+def main(about: Mapping[str, str], arguments: Sequence[str] | None = None) -> None:
+    """Serve requests for one backend of one side; exits with 3 if it cannot be started.
+
+    `about` is said of the process beside the backend's facts.
+    """
     parser = argparse.ArgumentParser(prog="probe")
     parser.add_argument("--backend", required=True)
     parser.add_argument("--threads", type=int, default=1)
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(3)
     if options.memory is not None:
         limit_memory(options.memory)
-    facts = {**side.facts, "python": platform.python_version(), "executable": sys.executable}
+    facts = {**side.facts, "python": platform.python_version(), "executable": sys.executable, **about}
     channel.reply({**hello, "status": "ok", "facts": facts})
     bench = Bench(side)
     while True:

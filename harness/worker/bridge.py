@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from harness import __version__, catalogue
+from harness.backends.alignment import displaced
 from harness.worker.batch import answers
 from harness.worker.kernel import Kernels, environment_left, failure, guarded
 from harness.worker.service import run
@@ -34,17 +35,19 @@ class Bridge:
         self.device = "cuda" if getattr(found, "device", None) == "cuda" else "host"
         self.facts: dict[str, str] = {**found.facts(), "harness": __version__}
 
-    def thunk(self, request: Mapping[str, Any]) -> Callable[[], Any]:
+    def thunk(self, request: Mapping[str, Any], place: Callable[[], int]) -> Callable[[], Any]:
         """Return what is timed, on fresh copies of the inputs; it has not run yet.
 
         `request` has `operation formulation dtype with_respect_to inputs parameters` as a worker's has.
+        `place` gives, for each copy, how many bytes into a page it begins.
 
         Raises
         ------
         Exception
             Whatever `failure` takes.
         """
-        return self._kernels.thunk(request, checked=False)
+        with displaced(place):
+            return self._kernels.thunk(request, checked=False)
 
     def call(self, thunk: Callable[[], Any]) -> None:
         """Run a thunk once, to its end; raises what `failure` takes."""
