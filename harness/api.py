@@ -40,7 +40,9 @@ REPORTS: Final = ("markdown", "junit", "html")
 """What a run writes beside its tables."""
 
 
-def check(paths: Sequence[PathLike] = (), *, plugins: Sequence[str] = ()) -> list[Case]:
+def check(
+    paths: Sequence[PathLike] = (), *, plugins: Sequence[str] = (), max_elements: int | None = None
+) -> list[Case]:
     """Return the cases in some files and folders, all of them valid.
 
     Parameters
@@ -49,6 +51,8 @@ def check(paths: Sequence[PathLike] = (), *, plugins: Sequence[str] = ()) -> lis
         Case files and folders; left out: `cases/` here, or else the cases that are shipped.
     plugins
         Modules that register more operations, backends, recipes or metrics.
+    max_elements
+        What one input may hold.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def check(paths: Sequence[PathLike] = (), *, plugins: Sequence[str] = ()) -> lis
     UsageError
         A path does not exist or holds no case.
     """
-    return _cases(paths, plugins, casefile.MAX_ELEMENTS)
+    return _cases(paths, plugins, max_elements)
 
 
 def plan(
@@ -82,7 +86,7 @@ def plan(
     NothingSelectedError
         The selection matches no cell.
     """
-    cases = _cases(paths, plugins, casefile.MAX_ELEMENTS if max_elements is None else max_elements)
+    cases = _cases(paths, plugins, max_elements)
     selection = Selection(
         paths=tuple(str(path) for path in paths),
         keyword=keyword,
@@ -95,10 +99,11 @@ def plan(
     return make_plan(cases, profile=profile, selection=selection)
 
 
-def _cases(paths: Sequence[PathLike], plugins: Sequence[str], max_elements: int) -> list[Case]:
+def _cases(paths: Sequence[PathLike], plugins: Sequence[str], max_elements: int | None = None) -> list[Case]:
     catalogue.load(plugins)
     given = [Path(p) if not isinstance(p, str) else p for p in paths]
-    return casefile.read_cases(given or casefile.default_paths(), max_elements=max_elements)
+    limit = casefile.MAX_ELEMENTS if max_elements is None else max_elements
+    return casefile.read_cases(given or casefile.default_paths(), max_elements=limit)
 
 
 # ---- measuring -------------------------------------------------------------------------------------
@@ -470,7 +475,7 @@ def _plan_of_case(
     case: str, profile: str, keyword: str | None, dtypes: Sequence[str], plugins: Sequence[str]
 ) -> Plan:
     paths = [case] if Path(case).exists() else []
-    cases = _cases(paths, plugins, casefile.MAX_ELEMENTS)
+    cases = _cases(paths, plugins)
     if not paths:
         names = [c.name for c in cases]
         cases = [c for c in cases if c.name == case]

@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "list": "What would run, and what is skipped and why.",
     "check": "Check case files, and nothing else.",
     "gate": "Compare a finished run with a baseline; never measures.",
+    "compare": "Two sides in turn: slower, less accurate, or cannot tell.",
     "report": "Write the reports of a run again.",
     "reference": "Certified values of a case, printed or exported.",
     "doctor": "This machine: peaks, clock, threads, BLAS, what is missing.",

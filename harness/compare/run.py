@@ -64,6 +64,8 @@ class Work:
         Cells that one side has no partner for.
     allow_accuracy_loss
         Whether fewer digits pass.
+    differences
+        What is installed otherwise on the head.
     """
 
     plan: Plan
@@ -73,6 +75,7 @@ class Work:
     settings: Settings
     alone: Sequence[Cell] = ()
     allow_accuracy_loss: bool = False
+    differences: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -281,7 +284,7 @@ def measuring(
     progress: Progress,
     kind: type[Measuring] = Measuring,
 ) -> Iterator[Measuring]:
-    """Give what measures pairs, with all that it needs until the block ends: children, scratch, `rounds.jsonl`.
+    """Give what measures pairs, with all that it needs until the block ends.
 
     Raises
     ------
@@ -341,10 +344,22 @@ def _composed(work: Work, state: _State, seconds: float, conditions: Mapping[str
             "selection": dict(work.plan.selection),
         },
         conditions=conditions,
+        differences=tuple(work.differences),
+        notes=tuple(_notes(state)),
         finished=state.finished,
         seconds=seconds,
         made=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
+
+
+def _notes(state: _State) -> Iterator[str]:
+    """Yield what a reader should know of the measurement as a whole."""
+    layouts = {facts.get("layout") for side in state.facts.values() for facts in side.values()}
+    if "random" in layouts:
+        yield (
+            "this system does not lay out workers alike: what chance does to a process counts as noise, "
+            "and short calls may stay undecided"
+        )
 
 
 # ---- the machine -----------------------------------------------------------------------------------

@@ -121,7 +121,8 @@ def _what_is_left(plan: Plan, journal: Journal, timing: bool) -> tuple[list[Grou
             group.cells.append(cell)
         else:
             resumed += 1
-        if timing and cell.speed is not None and cell.id not in timed and (record is None or has_output(record)):
+        to_time = timing and cell.speed is not None and cell.id not in timed
+        if to_time and (record is None or has_output(record)):
             group.timed.append(cell)
     return [group for group in dict.fromkeys(by_key.values()) if group.cells or group.timed], resumed
 

@@ -1,7 +1,7 @@
 """Started by path in a side's interpreter: makes this harness importable as `harness_probe`, and serves.
 
-Before anything else it asks for a process whose addresses are not random, and displaces what will be loaded by
-so many pages as it is told. With random addresses one process of identical code is slower than another by
+Before anything else it asks for a process whose addresses are not random, and displaces what will be loaded
+by as many pages as it is told. With random addresses one process of identical code is slower than another by
 some percent, up to 9 % below 1 µs, for as long as both live. Without, the processes of one set are laid out
 alike; and another set is displaced otherwise, so that no layout is the only one seen.
 """

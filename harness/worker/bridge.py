@@ -1,8 +1,8 @@
 """What a comparison asks of one side: thunks of its kernels, through one call that has a version.
 
 The program that measures is another harness's, the same for both sides (`harness.probe`): it knows this
-module's `VERSION`, `connect` and the methods of `Bridge`, and nothing else of ours. What they take and return are
-plain numbers, texts, lists, mappings and callables. **Whoever changes any of it raises `VERSION`.**
+module's `VERSION`, `connect` and the methods of `Bridge`, and nothing else of ours. What they take and return
+are plain numbers, texts, lists, mappings and callables. **Whoever changes any of it raises `VERSION`.**
 """
 
 from __future__ import annotations
