@@ -49,10 +49,11 @@ NULLS = (
 
 SETTINGS: dict[str, Any] = {
     "floor": 0.02,
-    "factor": 3,
+    "null_factor": 3,
     "looks": [20, 60, 180],
     "confidence": 0.99,
     "budget_s": 600,
+    "sets": 3,
     "allow_accuracy_loss": False,
     "profile": "default",
     "selection": {"paths": ["cases"], "keyword": "not float16"},
@@ -125,22 +126,27 @@ def pair(number: int, kind: str, ratio: float, half: float, scatter: random.Rand
     if kind == "not_measured":
         return replace(
             common,
-            reason="the head gave no result",
+            reason="head: MemoryError: unable to allocate 512 MiB for an array of shape (8192, 8192)",
             head_outcome="raised",
             error="head: MemoryError: unable to allocate 512 MiB for an array of shape (8192, 8192)",
         )
     seconds *= scatter.uniform(0.9, 1.1)
     delta = 0.0306 if seconds < 1e-6 else 0.02
     low, high = ratio * math.exp(-half * 1.04), ratio * math.exp(half)
-    speed = "slower" if low > 1 + delta else "faster" if high < 1 - delta else None
-    speed = speed or ("same" if high < 1 + delta else "undecided")
+    speed = "fail" if low > 1 + delta else "pass" if high < 1 + delta else "inconclusive"
+    shown, percent = f"{ratio:.3f} × [{low:.3f}, {high:.3f}]", f"{delta:.1%}"
+    said = {
+        "fail": f"{shown}, beyond {percent} in 3 of 3 fresh sets of workers",
+        "pass": f"{shown}, below {percent} after 20 rounds",
+        "inconclusive": f"{shown} holds {percent} after 180 rounds",
+    }
     lost = {"traded": 4.1, "less_accurate": 2.2, "less_accurate_allowed": 2.2, "more_accurate": -1.3}
     worse = {"traded": "worse", "less_accurate": "worse", "less_accurate_allowed": "worse"}
     accuracy = worse.get(kind, "better" if kind == "more_accurate" else "same")
     accuracy = "changed" if kind == "changed" else accuracy
     return replace(
         common,
-        reason=f"ratio {ratio:.3f} [{low:.3f}, {high:.3f}], δ {delta:.3g}",
+        reason=said[speed],
         speed=speed,
         accuracy=accuracy,
         timer="wall",
@@ -253,8 +259,7 @@ def interrupted() -> Comparison:
     pairs += [
         replace(
             pair(n, "not_measured", math.nan, 0.0, scatter),
-            error=None, reason="interrupted before it was measured", head_outcome=None, base_outcome=None,
-            base_digits=None,
+            error="interrupted", reason="interrupted", head_outcome=None, base_outcome=None, base_digits=None,
         )
         for n in range(28)
     ]  # fmt: skip

@@ -19,16 +19,20 @@ from harness.report.view import summary as telling
 from harness.report.view import text
 from harness.report.view.chart import LegendKey
 from harness.report.view.element import worst_element
+from harness.report.view.forest import legend_mark
 from harness.report.view.frontier import facts_table, frontier_tables
 from harness.report.view.matrix import LEVELS
+from harness.report.view.pairs import comparison_section
 from harness.report.view.payload import as_json, payload, shown_rows
 from harness.report.view.reproduce import reproduction
 from harness.report.view.rows import digits_left, grouped, has_several_outputs, result_name, text_of
 from harness.report.view.sections import Budget, operation_sections, speed_sections
 from harness.report.view.speed import is_timed
 from harness.report.view.svg import legend_svg, panel_svg
+from harness.report.view.visible import visible
 
 if TYPE_CHECKING:
+    from harness.compare.model import Comparison
     from harness.store import Run
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -62,8 +66,8 @@ def write(run: Run, path: Path) -> Path:
     return path
 
 
-def page(run: Run) -> str:
-    """Return the report of a run as HTML."""
+def page(run: Run | None, comparison: Comparison | None = None) -> str:
+    """Return the report of a run as HTML, that of a comparison above it; a run without rows adds nothing."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -81,13 +85,43 @@ def page(run: Run) -> str:
         "digits": lambda row: "" if (d := digits_left(row)) is None else f"{d:.1f}",
         "happened": telling.what_happened,
         "key": _legend,
+        "mark": lambda name: Markup(legend_mark(name)),  # noqa: S704 - ours
+        "path": _path,
     }
     environment.globals["missing"] = text.MISSING
-    return environment.get_template("report.html.j2").render(contents(run))
+    return environment.get_template("report.html.j2").render(
+        _shell(
+            None if run is None or (comparison is not None and not run.rows) else contents(run), comparison
+        )
+    )
+
+
+def _shell(of_run: dict[str, Any] | None, comparison: Comparison | None) -> dict[str, Any]:
+    """Return what the page is made of: its parts, the style, the script, and the digests of both."""
+    compared = None if comparison is None else comparison_section(comparison)
+    css = "\n".join(map(_read, ("report.css", *(["comparison.css"] if compared else []))))
+    js = "\n".join(map(_read, SCRIPTS if of_run else (SCRIPTS[0], SCRIPTS[-1])))
+    title = (
+        compared["told"].headline
+        if compared
+        else f"{of_run['summary'].headline} {of_run['name']}"
+        if of_run
+        else ""
+    )
+    return {
+        **(of_run or {}),
+        "of_run": of_run is not None,
+        "comparison": compared,
+        "title": title,
+        "css": Markup(css),  # noqa: S704 - ours
+        "js": Markup(js),  # noqa: S704 - ours
+        "style_source": _source(css),
+        "script_source": _source(js),
+    }
 
 
 def contents(run: Run) -> dict[str, Any]:
-    """Return everything that the templates lay out."""
+    """Return everything that the templates lay out of a run."""
     infos = heading.cases_of(run)
     facts = run.fact_rows
     profile = run.header.get("profile")
@@ -98,13 +132,8 @@ def contents(run: Run) -> dict[str, Any]:
     speed = speed_sections(by_case, infos, budget)
     known = heading.columns_of(run.header)
     data = payload([r for rows in by_case.values() for r in rows], known, infos, run.plan.cases, profile)
-    css, js = _read("report.css"), "\n".join(map(_read, SCRIPTS))
     told_facts, breakages = facts_table(facts), telling.merged(telling.expected_breakages(run.rows))
     return {
-        "css": Markup(css),  # noqa: S704 - ours
-        "js": Markup(js),  # noqa: S704 - ours
-        "style_source": _source(css),
-        "script_source": _source(js),
         "data": Markup(as_json(data)),  # noqa: S704 - escaped
         "run": run,
         "name": run.folder.name,
@@ -189,6 +218,12 @@ def _prose(value: str) -> Markup:
     parts = re.split(r"`([^`]+)`", value)
     shown = [escape(p) if n % 2 == 0 else f"<code>{escape(p)}</code>" for n, p in enumerate(parts)]
     return Markup("".join(shown))  # noqa: S704 - escaped in its parts
+
+
+def _path(cell: str) -> Markup:
+    """Return an id that breaks between its parts and not at a hyphen."""
+    parts = [f"<i>{escape(part)}</i>" for part in visible(cell).split("/")]
+    return Markup("/<wbr>".join(parts))  # noqa: S704 - escaped in its parts
 
 
 def _panel(*args: Any) -> Markup:

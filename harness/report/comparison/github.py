@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.compare.model import KINDS, Comparison, Pair
 from harness.report.github import Annotation, Kind, limited
-from harness.report.view.comparison import digits_text, ordered, ratio_text, share, told
+from harness.report.view.comparison import INTERRUPTED, digits_text, ordered, ratio_text, told
 from harness.report.view.gate import Place, place_of_case
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def _annotations(comparison: Comparison, places: Mapping[str, Place | None]) -> 
     if not comparison.finished or not comparison.pairs:
         yield Annotation("warning", "No complete comparison", told(comparison).sentence)
     for pair in ordered(comparison.pairs):
-        reached = comparison.finished or pair.kind != "not_measured" or pair.error
-        if pair.verdict == "pass" or not reached:
+        if pair.verdict == "pass" or pair.error == INTERRUPTED:
             continue
         kind: Kind = "error" if pair.verdict == "fail" else "warning"
         title = f"{KINDS[pair.kind].capitalize()}: {pair.case}"
@@ -53,11 +52,9 @@ def _annotations(comparison: Comparison, places: Mapping[str, Place | None]) -> 
 
 
 def message(pair: Pair) -> str:
-    """Return what there is to say of a pair in a line: its ratio and δ, its digits where they differ, why."""
-    parts = []
-    if pair.ratio is not None:
-        parts.append(f"head / base {ratio_text(pair)}, δ {share(pair.threshold)}")
-    if pair.accuracy in ("worse", "better"):
-        parts.append(f"digits left {digits_text(pair)}")
-    parts += [t for t in (pair.error, pair.reason) if t]
+    """Return what there is to say of a pair in a line: its digits where they differ, its ratio, why."""
+    parts = [f"digits left {digits_text(pair)}"] if pair.accuracy in ("worse", "better") else []
+    parts.append(pair.reason or f"head / base {ratio_text(pair)}")
+    if pair.error and pair.error not in pair.reason:
+        parts.append(pair.error)
     return "; ".join(parts)

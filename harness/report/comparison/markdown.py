@@ -65,7 +65,7 @@ def _sides(comparison: Comparison) -> str:
     lines = [
         [escaped(line.name), *(limited(side) if side else MISSING for side in (line.base, line.head))]
         for line in compared(comparison)
-        if line.name != "asked for" and (line.differs or line.name == "is")
+        if line.name != "asked for" and (line.differs or line.name == "title")
     ]
     more = len(lines) - _MOST_SIDE_LINES
     shown = table(["", "base", "head"], "lll", lines[:_MOST_SIDE_LINES])

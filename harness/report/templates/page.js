@@ -17,6 +17,9 @@ const addCopying = (root) => {
   }
 };
 
+// Figures whose marks tell themselves.
+const HOLDERS = "svg.panel, .forest";
+
 // A mark tells itself under the pointer, and under the arrow keys where its figure has the focus.
 const addTelling = () => {
   const tip = make("div", { class: "tip", role: "status", hidden: true });
@@ -27,7 +30,7 @@ const addTelling = () => {
   const words = (mark) => {
     if (!told.has(mark)) {
       const title = mark.querySelector("title");
-      told.set(mark, title && `${mark.parentElement.dataset.n}: ${title.textContent}`);
+      told.set(mark, title && [mark.parentElement.dataset.n, title.textContent].filter(Boolean).join(": "));
       title?.remove();
     }
     return told.get(mark);
@@ -49,26 +52,30 @@ const addTelling = () => {
     put();
   };
   document.addEventListener("pointerover", (event) => {
-    const mark = event.target.closest?.("svg.panel g[data-n] > *");
+    const mark = event.target.closest?.(`:is(${HOLDERS}) g[data-n] > *`);
     if (mark && words(mark)) tell(mark);
     else if (current && !event.target.closest?.(".tip")) hide();
   });
   // Focus may scroll the page: what the keys tell moves with its mark, what the pointer told goes.
-  const onScroll = () => { if (current?.closest("svg") === document.activeElement) put(); else hide(); };
+  const onScroll = () => { if (current?.closest(HOLDERS) === document.activeElement) put(); else hide(); };
   addEventListener("scroll", onScroll, { passive: true, capture: true });
-  const left = (mark) => mark.getBoundingClientRect().left;
+  // Marks of a panel follow one another to the right, those of a list downwards.
+  const place = (mark) => { const box = mark.getBoundingClientRect(); return mark.closest(".forest") ? box.top : box.left; };
   document.addEventListener("keydown", (event) => {
-    const panel = event.target.closest?.("svg.panel");
+    const panel = event.target.closest?.(HOLDERS);
     if (!panel) return;
     if (event.key === "Escape") { hide(); return; }
-    const marks = [...panel.querySelectorAll("g[data-n] > *")].filter(words).sort((a, b) => left(a) - left(b));
+    const marks = [...panel.querySelectorAll("g[data-n] > *")].filter(words).sort((a, b) => place(a) - place(b));
     const at = marks.indexOf(current);
     const steps = { ArrowRight: at + 1, ArrowLeft: at < 0 ? marks.length - 1 : at - 1, Home: 0, End: marks.length - 1 };
+    if (panel.matches(".forest")) Object.assign(steps, { ArrowDown: steps.ArrowRight, ArrowUp: steps.ArrowLeft });
     if (!(event.key in steps) || !marks.length) return;
-    tell(marks[(steps[event.key] + marks.length) % marks.length]);
+    const next = marks[(steps[event.key] + marks.length) % marks.length];
+    if (panel.matches(".forest")) next.closest("li").scrollIntoView({ block: "nearest" });
+    tell(next);
     event.preventDefault();
   });
-  document.addEventListener("focusout", (event) => { if (event.target.closest?.("svg.panel")) hide(); });
+  document.addEventListener("focusout", (event) => { if (event.target.closest?.(HOLDERS)) hide(); });
 };
 
 // Figures for which there was no room as they are: put in their place when their case is opened.
@@ -92,7 +99,8 @@ const addSorting = (table) => {
   const collator = new Intl.Collator("en", { numeric: true });
   const key = (cell) => {
     const text = cell.textContent.trim();
-    const number = Number(text.replaceAll(",", ""));
+    const [, start, unit] = /^([-\d.,e]+)(?: (s|ms|µs|ns|\[.*\]|→.*))?$/.exec(text) ?? [];
+    const number = start === undefined ? NaN : Number(start.replaceAll(",", "")) * ({ ms: 1e-3, "µs": 1e-6, ns: 1e-9 }[unit] ?? 1);
     return text === "" || text === MISSING ? null : Number.isNaN(number) ? text : number;
   };
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : collator.compare(String(a), String(b)));
@@ -109,6 +117,26 @@ const addSorting = (table) => {
       table.tBodies[0].append(...rows.map(([, row]) => row));
     });
   });
+};
+
+// The table of pairs: a word must occur in a row, -word must not; a verdict may be chosen.
+const addFinding = (table) => {
+  const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
+  const words = make("input", { type: "search", placeholder: "softmax -torch", autocomplete: "off", spellcheck: "false" });
+  const verdict = make("select", {}, ...["", "fail", "inconclusive", "pass"].map((name) => make("option", { value: name }, name || "any")));
+  const told = make("output", {});
+  const form = make("form", { class: "find", role: "search" }, make("label", {}, "Filter", words), make("label", {}, "Verdict", verdict), told);
+  const find = () => {
+    const tests = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const holds = (text) => tests.every((word) => (word.length > 1 && word.startsWith("-") ? !text.includes(word.slice(1)) : text.includes(word)));
+    let kept = 0;
+    for (const [row, text] of rows) { row.hidden = !holds(text) || (verdict.value !== "" && row.className !== verdict.value); kept += !row.hidden; }
+    told.textContent = `${kept === rows.length ? "" : `${kept} of `}${rows.length} ${rows.length === 1 ? "pair" : "pairs"}`;
+  };
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", find);
+  table.parentElement.before(form);
+  find();
 };
 
 const addFolding = () => {
@@ -133,7 +161,8 @@ const addFolding = () => {
   document.querySelector("nav").append(button);
 };
 
-const results = makeResults(document.getElementById("table"), readResults(JSON.parse(document.getElementById("data").textContent)));
+const place = document.getElementById("table");
+const results = place && makeResults(place, readResults(JSON.parse(document.getElementById("data").textContent)));
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[data-row], a[data-case]");
   if (!link) return;
@@ -145,3 +174,4 @@ addTelling();
 addUnpacking();
 addFolding();
 document.querySelectorAll("table.sortable").forEach(addSorting);
+document.querySelectorAll("table.pairs-of").forEach(addFinding);

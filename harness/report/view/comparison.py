@@ -50,7 +50,13 @@ _OPTIONS: Final = {
     "operations": "--operation", "backends": "--backend", "dtypes": "--dtype", "topics": "--topic",
     "guide": "--guide", "plugins": "--plugin",
 }  # fmt: skip
-_FACTORS: Final = {"floor": "δ at least", "factor": "δ, times the A/A median"}
+_NAMES: Final = {
+    "floor": "δ, at least", "null_factor": "δ, times the median of A/A", "looks": "rounds looked at",
+    "budget_s": "seconds a pair may take", "sets": "fresh sets of workers that confirm",
+    "allow_accuracy_loss": "fewer digits are allowed",
+}  # fmt: skip
+INTERRUPTED: Final = "interrupted"
+"""The error of a pair that an interruption left without a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ def told(comparison: Comparison) -> Told:
         return Told("inconclusive", "Nothing was compared: there is no pair of cells.", "", counts, kinds)
     if not comparison.finished:
         reached = sum(p.kind != "not_measured" for p in pairs)
-        told_first = f"This comparison was interrupted: {reached:,} of {of} {_were(reached)} decided."
+        told_first = f"This comparison was interrupted: {reached:,} of {of} {_were(reached)} measured."
         state = "fail" if counts["fail"] else "inconclusive"
         others.pop("not_measured", None)
         return Told(state, told_first, _sentence({**failing, **others}), counts, kinds)
@@ -307,13 +313,13 @@ def compared(comparison: Comparison) -> list[Compared]:
     return [line for line in lines if line.base or line.head]
 
 
-_LINES: Final = ("asked for", "is", "interpreter", "revision", "environment", "import folders", "plug-ins")
+_LINES: Final = ("asked for", "title", "interpreter", "revision", "environment", "import folders", "plug-ins")
 
 
 def _of(side: Side, name: str) -> str:
     return {
         "asked for": side.spec,
-        "is": side.title,
+        "title": side.title,
         "interpreter": side.interpreter,
         "revision": side.revision or "",
         "environment": side.environment or "",
@@ -375,4 +381,4 @@ def how_measured(comparison: Comparison) -> list[tuple[str, str]]:
 
     rest = {k: v for k, v in comparison.settings.items() if k != "command"}
     pairs = flattened(rest) + flattened(comparison.conditions)
-    return [(_FACTORS.get(name, name.replace("_", " ")), value) for name, value in pairs]
+    return [(_NAMES.get(name, name.replace("_", " ")), value) for name, value in pairs]
