@@ -9,6 +9,8 @@ import click
 from harness.cli.options import baseline
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.gate import GateReport
     from harness.store import Run
 
@@ -45,17 +47,21 @@ def _known(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 )
 @baseline(required_default=None)
 def command(run: str, formats: tuple[str, ...], out: str | None, baseline: str | None) -> None:
-    """Write the reports of RUN (default: reports/latest) again.
+    """Write the reports of RUN (default: reports/latest) again. RUN may be the folder of a comparison, too.
 
     With --baseline markdown, junit and github say what a gate finds; the exit code does not.
     """
     from pathlib import Path
 
     from harness import api
+    from harness.compare.store import is_comparison
     from harness.errors import UsageError
     from harness.report import IN_THE_FOLDER, find_report, write_report
     from harness.report import formats as known
 
+    if is_comparison(Path(run)):
+        _report_comparison(Path(run), formats, out, baseline)
+        return
     wanted = tuple(dict.fromkeys(formats)) or IN_THE_FOLDER
     if out is not None and len(wanted) != 1:
         raise UsageError("--out takes one format", f"name one of {', '.join(known())} with --format")
@@ -66,6 +72,38 @@ def command(run: str, formats: tuple[str, ...], out: str | None, baseline: str |
             _print(opened, name, gate, verdict=name == "github" and out is None)
         else:
             click.echo(write_report(opened, name, None if out is None else Path(out), gate=gate))
+
+
+def _report_comparison(folder: Path, formats: tuple[str, ...], out: str | None, baseline: str | None) -> None:
+    """Write the reports of a comparison, or print those that are printed."""
+    from pathlib import Path
+
+    from harness import api
+    from harness.cli.compare_summary import lines
+    from harness.cli.output import say
+    from harness.errors import UsageError
+    from harness.report.comparison import IN_THE_FOLDER, find_report, report_text, write_comparison_report
+
+    wanted = tuple(dict.fromkeys(formats)) or IN_THE_FOLDER
+    if out is not None and len(wanted) != 1:
+        raise UsageError("--out takes one format", "name one with --format")
+    if baseline is not None:
+        raise UsageError(
+            f"{folder} is a comparison: it has a base, and no baseline",
+            "leave out --baseline; the run of its head is in head/",
+        )
+    comparison = api.load_comparison(folder)
+    reports = [find_report(name) for name in wanted]
+    run = api.head_of_comparison(folder)
+    for report in reports:
+        if out in _STANDARD_OUTPUT or (out is None and report.printed):
+            if report.name == "github" and out is None:
+                say("\n".join(lines(comparison, report=folder / "report.html")))
+            text = report_text(comparison, report.name, run)
+            click.echo(text.encode("utf-8", "backslashreplace"), nl=False)
+        else:
+            path = None if out is None else Path(out)
+            click.echo(write_comparison_report(comparison, report.name, path, folder=folder, run=run))
 
 
 def _print(run: Run, name: str, gate: GateReport | None, *, verdict: bool) -> None:

@@ -368,6 +368,10 @@ def repetition(comparison: Comparison) -> str:
             words += [option, str(value)]
     if settings.get("profile") in ("quick", "full"):
         words.append(f"--{settings['profile']}")
+    for name, option in (("floor", "--threshold"), ("budget_s", "--budget")):
+        value = finite(settings.get(name))
+        words += [] if value is None else [option, f"{value:g}"]
+    words += ["--allow-accuracy-loss"] if settings.get("allow_accuracy_loss") is True else []
     return shlex.join(words)
 
 
