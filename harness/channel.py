@@ -76,3 +76,17 @@ def limit_memory(nbytes: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = held + nbytes
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard < 0 else min(wanted, hard), hard))
+
+
+def memory_left() -> int:
+    """Return the bytes that this process may still allocate, as `limit_memory` left it; else a great many."""
+    if not sys.platform.startswith("linux"):
+        return sys.maxsize
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    status = Path("/proc/self/status").read_text()
+    held = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:"))
+    return max(0, limit - held)

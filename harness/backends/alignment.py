@@ -23,7 +23,8 @@ def displaced(place: Callable[[], int]) -> Iterator[None]:
     """Let each copy made inside begin as many bytes farther into a page as `place` gives for it.
 
     Where arrays lie within a page relative to one another decides how fast a kernel is: loads wait for stores
-    that seem to be at their address (4K aliasing; Intel 64 Optimization Reference Manual, Memory Disambiguation).
+    that seem to be at their address (4K aliasing; Intel 64 Optimization Reference Manual, Memory
+    Disambiguation).
     """
     _places.append(place)
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from harness.comparing import Made
 
 
-class _Share(click.ParamType["float"]):
+class _Share(click.ParamType):  # type: ignore[type-arg]
     """A share: `5%` or `0.05`."""
 
     name = "share"

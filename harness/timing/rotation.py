@@ -7,7 +7,7 @@ code is not, nor where its result is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -88,6 +88,23 @@ class Rotation(partial[Any]):
     def of_nothing(cls, copies: int) -> Rotation:
         """Return a rotation of as many thunks that do nothing: what it takes is what the loop costs."""
         return cls([_nothing() for _ in range(copies)])
+
+
+def copied(thunk: Thunk, build: Callable[[], Thunk], copies: int) -> list[Thunk]:
+    """Return so many thunks, each on inputs of its own: `thunk`, and those that `build` returns.
+
+    Raises
+    ------
+    MeasureError
+        One of them could not be built, though the first was: it is no fault of the kernel.
+    """
+    thunks = [thunk]
+    for number in range(2, copies + 1):
+        try:
+            thunks.append(build())
+        except Exception as error:
+            raise MeasureError(f"copy {number:,} of {copies:,} of its inputs failed: {error}") from error
+    return thunks
 
 
 def _nothing() -> Thunk:

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from harness.registry import Backend
 from harness.timing.clock import MeasureError, Thunk, Timer
-from harness.timing.rotation import Rotation
+from harness.timing.rotation import Rotation, copied
 from harness.timing.sample import Failed, Rules, TimedCell, Timing, time_batch
 from harness.worker import fp_environment
-from harness.worker.groups import Group, copied, groups
+from harness.worker.groups import Group, groups
 from harness.worker.kernel import KernelError, Kernels, described, environment_left, failure, guarded
 
 PROGRESS_S: Final = 1.0

@@ -6,13 +6,12 @@ Other cold cells go through copies of their inputs (`harness/timing/rotation.py`
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
-from harness.timing.clock import MeasureError, Thunk, Timer
+from harness.channel import memory_left
+from harness.timing.clock import Timer
 from harness.timing.peaks import last_cache_bytes
 from harness.timing.rotation import MOST_BYTES, RotationTimer, copies_needed
 from harness.worker.kernel import Kernels
@@ -81,34 +80,3 @@ def _rotated(
         found[-1].requests.append(request)
         found[-1].copies[request["cell"]] = copies
     return found
-
-
-def copied(thunk: Thunk, build: Callable[[], Thunk], copies: int) -> list[Thunk]:
-    """Return so many thunks, each on inputs of its own: `thunk`, and those that `build` returns.
-
-    Raises
-    ------
-    MeasureError
-        One of them could not be built, though the first was: it is no fault of the kernel.
-    """
-    thunks = [thunk]
-    for number in range(2, copies + 1):
-        try:
-            thunks.append(build())
-        except Exception as error:
-            raise MeasureError(f"copy {number:,} of {copies:,} of its inputs failed: {error}") from error
-    return thunks
-
-
-def memory_left() -> int:
-    """Return the bytes that this process may still allocate, as `limit_memory` left it; else a great many."""
-    if not sys.platform.startswith("linux"):
-        return sys.maxsize
-    import resource
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
-    if limit == resource.RLIM_INFINITY:
-        return sys.maxsize
-    status = Path("/proc/self/status").read_text()
-    held = next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmData:"))
-    return max(0, limit - held)
