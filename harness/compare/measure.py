@@ -14,28 +14,20 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Final
+from typing import Any
 
 from harness.execute.accuracy import kernel_request
-from harness.execute.prober import Prober
 from harness.execute.problems import Group, worker_key
 from harness.execute.programs import Programs, WorkerKey
-from harness.execute.rounds import SIDES, Series, SideError, Subject, Trio
+from harness.execute.rounds import Series, SideError, Subject, Trio
 from harness.execute.session import Session
+from harness.execute.sets import set_of_workers
 from harness.execute.timing import BATCH_BYTES, BATCH_CELLS, make_inputs
 from harness.model import Cell
 from harness.timing import paired
 from harness.timing.statistics import Interval
-
-MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
-"""Where glibc's own thresholds end up once large arrays were freed (mallopt(3)): set from the start, so that
-whether a call's arrays cost page faults does not depend on what a process freed before."""
-
-DISPLACED: Final = "HARNESS_PROBE_PAGES"
-PAGES: Final = 4096
-"""What is loaded lies up to so many pages elsewhere in another set of workers."""
 
 Keys = tuple[WorkerKey, WorkerKey]
 
@@ -157,12 +149,11 @@ class Measuring:
         self.pairs = list(pairs)
         self._session = session
         self._groups = groups
-        self._programs = {**programs, "twin": programs["base"]}
+        self._programs = dict(programs)
         self._settings = settings
         self._record = record
         self._chance = random.Random(settings.seed)  # noqa: S311
         self._clock = time.monotonic
-        self._pages = 0
 
     def run(self) -> None:
         """Measure all pairs; each has its verdict afterwards."""
@@ -218,18 +209,7 @@ class Measuring:
 
     def _trio(self, keys: Keys) -> Trio:
         """Return a set of workers that are laid out alike, and otherwise than those of another set."""
-        self._pages = self._chance.randrange(PAGES)
-        session, timeout_s = self._session, self._session.options.timeout_s
-        of = {"base": keys[0], "twin": keys[0], "head": keys[1]}
-        probers = {
-            side: Prober(session, of[side], self._displaced(side), f"{side}-{of[side].name}")
-            for side in SIDES
-        }
-        return Trio(probers, timeout_s, self._chance)
-
-    def _displaced(self, side: str) -> Programs:
-        programs = self._programs[side]
-        return replace(programs, worker_variables={**programs.worker_variables, DISPLACED: str(self._pages)})
+        return set_of_workers(self._session, {"base": keys[0], "head": keys[1]}, self._programs, self._chance)
 
     def _forget(self, trio: Trio) -> None:
         with contextlib.suppress(SideError):  # it died after its last cell: the next is opened in a new one
@@ -240,11 +220,12 @@ class Measuring:
         held = 0
         for pair in pairs:
             size = sum(g.input_bytes or g.estimate_bytes for g in self._problems(pair))
-            if not batches or len(batches[-1]) >= BATCH_CELLS or held + size > BATCH_BYTES:
+            alone = cache_of(pair.base) == "cold"  # its copies take all the room
+            if not batches or alone or len(batches[-1]) >= BATCH_CELLS or held + size > BATCH_BYTES:
                 batches.append([])
                 held = 0
             batches[-1].append(pair)
-            held += size
+            held += BATCH_BYTES if alone else size
         return batches
 
     def _problems(self, pair: Timed) -> list[Group]:
@@ -269,7 +250,8 @@ class Measuring:
             side: {
                 **kernel_request(self._groups[cell.id], cell),
                 "cell": pair.name,
-                "cache": cell.speed.cache if cell.speed else "hot",
+                "cache": cache_of(cell),
+                "input_bytes": self._groups[cell.id].input_bytes,
             }
             for side, cell in (("base", pair.base), ("twin", pair.base), ("head", pair.head))
         }
@@ -380,6 +362,11 @@ class Measuring:
         for pair, slower in zip(complete, rejected, strict=True):
             found = paired.screen(pair.interval, pair.threshold, pair.threshold)
             pair.verdict = "fail" if slower else "pass" if found == "not slower" else "inconclusive"
+
+
+def cache_of(cell: Cell) -> str:
+    """Return whether a cell's inputs are hot or cold."""
+    return "hot" if cell.speed is None else cell.speed.cache
 
 
 def _of_set(pair: Timed, number: int) -> Series | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,16 +14,18 @@ from typing import Any, Final
 
 from harness import store
 from harness.compare.judgement import SIDES, Known, alone, judged, nulls_by_decade, worst_first
-from harness.compare.measure import MALLOC, Measuring, Settings, Timed
+from harness.compare.measure import Measuring, Settings, Timed
 from harness.compare.model import Comparison, Side
 from harness.compare.pairs import CellPair
 from harness.errors import CouldNotMeasureError, InterruptedRunError
 from harness.execute import Executed, Options, Programs, Progress, execute
 from harness.execute.loop import Loop, StopAsked
+from harness.execute.options import Unwritten
 from harness.execute.problems import groups_of
 from harness.execute.progress import Estimate
 from harness.execute.scratch import Scratch
 from harness.execute.session import Session
+from harness.execute.sets import probe_programs
 from harness.execute.timing import has_output
 from harness.expect import FACT_COLUMNS, verdicts
 from harness.gate import ExitCode, highest
@@ -33,7 +34,6 @@ from harness.store import Run
 from harness.store.environment import cpu_model
 from harness.timing import paired
 
-PROBE: Final = Path(__file__).resolve().parents[1] / "probe" / "start.py"
 ROUNDS: Final = "rounds.jsonl"
 
 _CODES: Final = {
@@ -93,13 +93,7 @@ class _State:
 
 def programs_of(side: Side, plugins: Sequence[str]) -> Programs:
     """Return what is started for a side: this harness's probe in its interpreter, with its folders first."""
-    return Programs(
-        worker=(side.interpreter, str(PROBE)),
-        plugins=tuple(plugins),
-        worker_plugins=side.plugins,
-        worker_folders=side.folders,
-        worker_variables=MALLOC if sys.platform.startswith("linux") else {},
-    )
+    return probe_programs(side.interpreter, plugins, side.plugins, side.folders)
 
 
 def run(work: Work, *, folder: Path, cache: Path, options: Options, progress: Progress) -> Compared:
@@ -232,24 +226,6 @@ def _part(plan: Plan, cells: Sequence[Cell]) -> Plan:
 # ---- rounds ----------------------------------------------------------------------------------------
 
 
-class _Memory:
-    """A journal of what nobody resumes."""
-
-    def __init__(self) -> None:
-        self.records: list[Mapping[str, Any]] = []
-
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Keep one record."""
-        self.records.append(record)
-
-    def find(self, kind: str) -> Iterator[Mapping[str, Any]]:
-        """Yield the records of one kind."""
-        return (record for record in self.records if record.get("kind") == kind)
-
-    def sync(self) -> None:
-        """Do nothing: there is no disk."""
-
-
 def _measure(
     work: Work,
     state: _State,
@@ -300,7 +276,9 @@ def measuring(
     scratch = Scratch(options.scratch, options.scratch_bytes, largest)
     try:
         with Loop() as loop, (folder / ROUNDS).open("a", encoding="utf-8") as file:
-            session = Session(folder, cache, options, _Memory(), progress, Estimate(0, 0.0, 0), loop, scratch)
+            session = Session(
+                folder, cache, options, Unwritten(), progress, Estimate(0, 0.0, 0), loop, scratch
+            )
 
             def record(found: Mapping[str, Any]) -> None:
                 file.write(json.dumps(found, ensure_ascii=False) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -72,6 +72,24 @@ class Journal(Protocol):
 
     def sync(self) -> None:
         """Wait until the disk has them."""
+
+
+class Unwritten:
+    """A journal of what nobody resumes."""
+
+    def __init__(self) -> None:
+        self.records: list[Mapping[str, Any]] = []
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Keep one record."""
+        self.records.append(record)
+
+    def find(self, kind: str) -> Iterator[Mapping[str, Any]]:
+        """Yield the records of one kind."""
+        return (record for record in self.records if record.get("kind") == kind)
+
+    def sync(self) -> None:
+        """Do nothing: there is no disk."""
 
 
 @dataclass(frozen=True, slots=True)
