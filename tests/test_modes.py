@@ -83,7 +83,7 @@ def test_peaks_of_a_dtype_are_those_of_its_mode_and_bandwidth_is_measured_once_a
 
 def test_each_timer_has_its_column_and_one_that_cannot_says_why(run):
     for row in run.rows:
-        assert (row["timer"], row["cache"]) == ("cuda-cold", "cold"), "as measured, whatever the case declares"
+        assert (row["timer"], row["cache"]) == ("cuda-cold", "cold"), "whatever is declared"
         assert row["time_cuda_cold_s"] == row["time_median_s"] > 0
         assert row["time_wall_s"] > 0
         assert row["time_cuda_graph_s"] is None
