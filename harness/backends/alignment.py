@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,8 @@ ALIGNMENT: Final = 64
 
 
 PAGE: Final = 4096
+OWN_PAGES: Final = 64 << 10
+"""Bytes from which a displaced copy has pages of its own."""
 
 _places: list[Callable[[], int]] = []
 
@@ -33,12 +36,27 @@ def displaced(place: Callable[[], int]) -> Iterator[None]:
         _places.pop()
 
 
+def _bytes(size: int) -> NDArray[Any]:
+    """Return memory for a displaced copy; what is not small has pages of its own, fresh from the system.
+
+    A cache that is addressed physically holds some sets of pages better than others.
+    """
+    import numpy as np
+
+    if size < OWN_PAGES:
+        return np.empty(size, np.uint8)
+    return np.frombuffer(mmap.mmap(-1, size), np.uint8)
+
+
 def aligned_copy(array: NDArray[Any]) -> NDArray[Any]:
     """Return a C-contiguous, writable copy of an array whose data begins at a multiple of 64 bytes."""
     import numpy as np
 
-    beyond = _places[-1]() % PAGE // ALIGNMENT * ALIGNMENT if _places else 0
-    buffer = np.empty(array.nbytes + ALIGNMENT + (PAGE if _places else 0), np.uint8)
+    if _places:
+        beyond = _places[-1]() % PAGE // ALIGNMENT * ALIGNMENT
+        buffer = _bytes(array.nbytes + ALIGNMENT + PAGE)
+    else:
+        beyond, buffer = 0, np.empty(array.nbytes + ALIGNMENT, np.uint8)
     start = -buffer.ctypes.data % ALIGNMENT + beyond
     copy = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array

@@ -9,7 +9,9 @@ the stack (Curtsinger & Berger, STABILIZER, ASPLOS 2013, do it to a program's co
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import mmap
 import operator
 import os
 import time
@@ -31,14 +33,21 @@ Thunk = Callable[[], Any]
 GRAPH_BELOW_S: Final = 1e-5
 """Below this, CUDA calls are compared by captured graphs only: events measure themselves."""
 
+_C_LIBRARY: Final = ctypes.CDLL(None) if os.name == "posix" else None
+
 _FRAMES: Final = 64
 """Of C, at most, between one slot's stack and another's: some 100 bytes each, a page together."""
 _PAGE: Final = 4096
 _BLOCKS: Final = 8
 _BLOCK_BITS: Final = 18
 """At most so many blocks, of less than 2¹⁷ bytes, displace the copies of the inputs."""
+_PAGES: Final = 256
+"""At most so many pages are taken beside, so that the system gives the copies others than the last time."""
 _KEPT: Final = 3
-"""Slots for which blocks stay, so that the allocator does not give the same place again."""
+"""Slots for which blocks and pages stay."""
+_OLD: Final = 8
+_OLD_BYTES: Final = 64 << 20
+"""Copies that stay, one of which goes by chance for each that is made: memory is not simply given back."""
 
 
 @dataclass(slots=True)
@@ -51,7 +60,8 @@ class _Open:
     """What building it anew takes, its first call included."""
     stale_s: float = 0.0
     """Seconds of slots since it was built."""
-    blocks: deque[list[bytearray]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    blocks: deque[list[object]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    old: list[Thunk] = field(default_factory=list)
 
 
 class Bench:
@@ -158,9 +168,15 @@ class Bench:
 
     def _renew(self, cell: _Open, chance: Random) -> None:
         """Build the thunk on copies of its inputs that lie elsewhere."""
-        cell.thunk = empty  # what it held is free before the next is made
-        cell.blocks.append([bytearray(_block(chance)) for _ in range(chance.randrange(_BLOCKS))])
         start = time.perf_counter()
+        most = min(_OLD, _OLD_BYTES // max(1, cell.copies * cell.request["input_bytes"]))
+        cell.old.append(cell.thunk)
+        cell.thunk = empty
+        while len(cell.old) > most:
+            cell.old.pop(chance.randrange(len(cell.old)))
+        _give_back_free_memory()
+        blocks = [bytearray(_block(chance)) for _ in range(chance.randrange(_BLOCKS))]
+        cell.blocks.append([*blocks, _touched(chance.randrange(_PAGES))])
         cell.thunk = self._built(cell.request, cell.copies, chance)
         cell.build_s, cell.stale_s = time.perf_counter() - start, 0.0
 
@@ -169,6 +185,21 @@ def deeper(frames: int, call: Callable[[], float]) -> float:
     """Return what `call` returns, called from so many more frames of C: its stack lies elsewhere."""
     nested: Callable[..., float] = operator.call
     return nested(*[operator.call] * frames, call)
+
+
+def _touched(pages: int) -> object:
+    """Return so many pages that are really there."""
+    memory = mmap.mmap(-1, (pages + 1) * mmap.PAGESIZE)
+    for page in range(pages):
+        memory[page * mmap.PAGESIZE] = 1
+    return memory
+
+
+def _give_back_free_memory() -> None:
+    """Let the allocator keep no pages that nobody uses (malloc_trim(3), glibc): temporaries get others."""
+    trim = getattr(_C_LIBRARY, "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def _block(chance: Random) -> int:
