@@ -296,9 +296,13 @@ class Measuring:
     def _looked(self, pair: Timed) -> bool:
         """Look at a pair whose time it is; return whether it is done."""
         series = pair.series
-        if series is None or len(series.rounds) not in series.looks:
+        if series is None:
             return False
-        last = len(series.rounds) >= series.looks[-1]
+        # looks were planned from one reading of the clock; what takes longer has its last look when time is up
+        over = series.seconds >= self._settings.budget_s and len(series.rounds) >= paired.LEAST_ROUNDS
+        if not over and len(series.rounds) not in series.looks:
+            return False
+        last = over or len(series.rounds) >= series.looks[-1]
         # what the null excuses is excused in the end only: until then more rounds may decide
         pair.threshold = self._threshold_of(pair) if last else self._settings.floor
         pair.screened = paired.screen(pair.interval, pair.threshold, self._settings.floor)
