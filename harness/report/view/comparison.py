@@ -223,6 +223,10 @@ def measured_text(pair: Pair) -> str:
         parts.append(f"δ {share(pair.threshold)}")
     if finite(pair.null) is not None:
         parts.append(f"A/A {share(pair.null)}")
+    if pair.threads != 1:
+        parts.append(counted(pair.threads, "thread"))
+    if pair.cache != "hot":
+        parts.append(f"{pair.cache} cache")
     if pair.asked_to_confirm:
         parts.append(f"shown again by {pair.confirmed or 0} of {counted(pair.asked_to_confirm, 'fresh set')}")
     return ", ".join(parts)
