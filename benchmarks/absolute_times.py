@@ -178,6 +178,7 @@ def loops(thunk: Thunk) -> dict[str, Callable[[int], float]]:
     return {
         "ours": lambda calls: wall.measure(thunk, calls),
         "timeit": standard.timeit,
+        "torch": timeit.Timer("thunk()", globals={"thunk": thunk}).timeit,
         "pyperf": of_pyperf,
         "pytest-benchmark": of_pytest_benchmark,
         "results kept": list_of_results,
@@ -220,21 +221,22 @@ def explained(name: str, rounds: int = 60) -> dict[str, float]:
             gc.disable()
 
     ways["collector on"] = collecting
-    many = calls * max(1, round(0.1 / (own(calls) + 1e-9)))
+    once = own(calls) / calls
+    lengths = {f"blocks of {ms} ms, no minimum": max(1, round(ms * 1e-3 / once)) for ms in (2, 20, 100)}
     times: dict[str, list[float]] = {way: [] for way in ways}
-    long: list[float] = []
+    long: dict[str, list[float]] = {way: [] for way in lengths}
     with collector_off():
         for turn in range(rounds):
             for way in random.sample(list(ways), len(ways)):
                 times[way].append(ways[way]())
             if turn % 6 == 0:
-                long.append(own(many) / many)
-    found = {way: median(values) for way, values in times.items()}
+                for way, many in lengths.items():
+                    long[way].append(own(many) / many)
+    found = {way: median(values) for way, values in (times | long).items()}
     single = times["one block, no minimum"]
     return found | {
         "one block, mean": statistics.fmean(single),
         "one block, min of all": min(single),
-        "blocks of 100 ms": median(long),
     }
 
 
