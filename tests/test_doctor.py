@@ -66,7 +66,7 @@ def test_every_backend_is_started_or_its_lack_is_told(
     catalogue.load()
     torch = type(BACKENDS["torch-cpu"])
     monkeypatch.setattr(torch, "unavailable", lambda self: "not installed: torch")
-    found = doctor.examine(tmp_path, threads=(1, 2), peaks=False)
+    found = doctor.examine(tmp_path, threads=(1, 2), peaks=False, noise=False)
     told = {(b["backend"], b.get("threads")): b for b in found["backends"]}
     assert told["numpy", 1]["facts"]["blas_threads"] == "1"
     assert told["numpy", 2]["facts"]["blas_threads"] == "2"
@@ -74,6 +74,9 @@ def test_every_backend_is_started_or_its_lack_is_told(
     assert told["numpy", 1]["facts"]["simd"]
     assert told["torch-cpu", None]["reason"] == "not installed: torch"
     assert found["machine"]["cores_allowed"] >= 1
+    assert not any("noise" in b for b in found["backends"])
+    assert found["advice"] == []  # nothing was measured that could be better
+    assert found["pace"]["control_s"] > 0
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, code: str, patience_s: float = 30.0) -> dict[str, Any]:
@@ -147,11 +150,25 @@ def test_the_command_prints_both_forms(
             "writable": False, "free_bytes": 1 << 40,
         },
         "disturbance": {"steal_fraction": 0.25, "load_1min": 1.5},
+        "load_before": 1.25,
+        "processor": {
+            "governors": ["powersave"], "mhz_now": [1200, 3400], "mhz_max": 3600, "turbo": True, "smt": False,
+            "quota_cores": 1.5,
+        },
+        "pace": {"control_s": 4e-5, "scatter": 0.0123, "slowest": 0.5},
         "backends": [
             {"backend": "b", "title": "B", "available": True, "threads": 2, "facts": {"blas": "openblas"},
-             "gflops": {"float64": 41.26}, "without_peak": {"tf32": "no cores"}, "gbps": 20.0},
+             "gflops": {"float64": 41.26}, "without_peak": {"tf32": "no cores"}, "gbps": 20.0,
+             "noise": {
+                 "decades": [{"decade": -6, "kernels": 2, "null": 0.0123, "half_width": 0.041,
+                              "threshold": 0.0374, "visible": 0.08}],
+                 "without": {"matmul 8×8": "head: killed"}, "layout": "random", "sees": "can see this",
+             }},
+            {"backend": "d", "title": "D", "available": True, "threads": 1, "facts": {},
+             "noise": {"decades": [], "without": {}, "sees": "cannot", "reason": "no kernel"}},
             {"backend": "c", "title": "C", "available": False, "reason": "not installed: c"},
         ],
+        "advice": ["end other work"],
     }  # fmt: skip
     monkeypatch.setattr(doctor, "examine", lambda *_, **__: found)
     assert main(["doctor"]) == 0
@@ -162,8 +179,39 @@ def test_the_command_prints_both_forms(
         "variables OMP_NUM_THREADS=1", "reading 60 ns, one in a thousand 1000 ns",
         "folder /cache (1 TiB free, not writable)", "entries 2, 2 KiB; 1 damaged of 2 read",
         "b (B, threads: 2)", "blas openblas", "peak float64 41.3 GFLOP/s", "peak tf32 no cores",
-        "bandwidth 20 GB/s", "c (C)", "unavailable not installed: c",
+        "bandwidth 20 GB/s", "quota 1.5 cores' time",
+        "frequency 1200 to 3400 MHz, at most 3600, governor powersave, turbo on, SMT off",
+        "pace 40.0 µs for a fixed loop, scatter 1.2 %, slowest 50 % longer",
+        "1 to 10 µs identical code differs by 1.2 %, interval ±4.1 %, δ 3.7 %", "matmul 8×8 head: killed",
+        "addresses random: workers of identical code differ, by some percent below 10 µs",
+        "comparisons this machine can see this", "noise not measured: no kernel",
+        "to see a slowdown of 5 % everywhere", "- end other work", "c (C)", "unavailable not installed: c",
     ):  # fmt: skip
         assert line in lines
     assert main(["doctor", "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["backends"][0]["gflops"] == {"float64": 41.26}
+    told = json.loads(capsys.readouterr().out)["backends"][0]
+    assert told["gflops"] == {"float64": 41.26}
+    assert told["noise"]["decades"][0]["visible"] == 0.08
+
+
+def test_what_is_not_told_of_the_clock_is_said_so() -> None:
+    from harness.cli.doctor_command import _frequency
+
+    assert _frequency({}, {}) == "not told, governor not told, turbo not told, SMT not told"
+    assert _frequency({"frequency_mhz": 2596}, {"smt": True}).startswith("2596 MHz, governor not told")
+
+
+@pytest.mark.parametrize(("option", "asked"), [([], True), (["--no-noise"], False)])
+def test_noise_is_measured_unless_it_is_switched_off(
+    option: list[str], asked: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    seen: dict[str, Any] = {}
+
+    def examine(*_: object, **given: Any) -> dict[str, Any]:
+        seen.update(given)
+        return {"backends": []}
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    assert main(["doctor", "--format", "json", *option]) == 0
+    assert seen["noise"] is asked

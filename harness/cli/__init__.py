@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "compare": "Two sides in turn: slower, less accurate, or cannot tell.",
     "report": "Write the reports of a run again.",
     "reference": "Certified values of a case, printed or exported.",
-    "doctor": "This machine: peaks, clock, threads, BLAS, what is missing.",
+    "doctor": "This machine: peaks, clock, noise, threads, BLAS, what is missing.",
     "schema": "The JSON Schema of case files.",
 }
 """Name → what `--help` says, without importing the command."""

@@ -1,7 +1,7 @@
-"""The machine, and what can be measured on it: clock, cores, memory, cache, backends, peaks.
+"""The machine, and what can be measured on it: clock, cores, memory, cache, backends, peaks, noise.
 
-Peaks, bandwidth and BLAS are found by the workers that a run would start, so what is told here is what
-a run would have.
+Peaks, bandwidth and BLAS are found by the workers that a run would start, and noise by those of a comparison,
+so what is told here is what they would have.
 """
 
 from __future__ import annotations
@@ -103,9 +103,14 @@ def cache(folder: Path) -> dict[str, Any]:
 
 
 def examine(
-    cache_folder: Path, *, threads: Sequence[int] = (1,), plugins: Sequence[str] = (), peaks: bool = True
+    cache_folder: Path,
+    *,
+    threads: Sequence[int] = (1,),
+    plugins: Sequence[str] = (),
+    peaks: bool = True,
+    noise: bool = True,
 ) -> dict[str, Any]:
-    """Return everything the doctor can tell, as plain data; takes some ten seconds.
+    """Return everything the doctor can tell, as plain data; takes some twenty seconds.
 
     Parameters
     ----------
@@ -115,16 +120,30 @@ def examine(
         Numbers of threads to start each backend with.
     peaks
         Whether to measure peaks and bandwidth; without, each backend is only started.
+    noise
+        Whether to measure how much identical code differs from itself on each backend.
     """
     import psutil
 
+    from harness.doctor.noise import noise as measured
+    from harness.doctor.processor import pace, processor
+    from harness.doctor.sight import advice
+
     catalogue.load(plugins)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     found: dict[str, Any] = {"machine": machine(), "clock": clock(), "cache": cache(cache_folder)}
+    found |= {"load_before": load, "processor": processor(), "pace": pace()}
     start, before = time.monotonic(), psutil.cpu_times()
     found["backends"] = [
         told for backend in BACKENDS.values() for told in _backend(backend, threads, plugins, peaks)
     ]
+    if noise:
+        for told in found["backends"]:
+            if told["available"]:
+                backend = BACKENDS[told["backend"]]
+                told["noise"] = measured(backend, told["threads"], cache=cache_folder, plugins=plugins)
     found["disturbance"] = disturbance(before, psutil.cpu_times(), time.monotonic() - start)
+    found["advice"] = advice(found)
     return found
 
 
