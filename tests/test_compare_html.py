@@ -205,6 +205,18 @@ def test_of_many_the_worst_and_the_most_improved_are_kept() -> None:
     assert sum(p.cell in kept for p in fastest[:MOST_IMPROVED]) == MOST_IMPROVED
 
 
+def test_of_many_that_got_faster_the_fastest_are_kept() -> None:
+    one = next(p for p in synthetic.ordinary().pairs if p.kind == "faster")
+    ratios = [0.9 - 0.01 * n for n in range(60)]
+    pairs = [
+        replace(one, cell=f"{one.cell}{n}", ratio=r, ratio_low=0.99 * r, ratio_high=1.01 * r)
+        for n, r in enumerate(ratios)
+    ]
+    made = forest(pairs)
+    assert made is not None
+    assert [row.pair.ratio for row in made.rows][-MOST_IMPROVED:] == ratios[-MOST_IMPROVED:]
+
+
 def test_the_scale_is_logarithmic_and_one_stands_where_it_should() -> None:
     scale = RatioScale(0.5, 2.0)
     assert [scale.place(v) for v in (0.5, 1.0, 2.0)] == pytest.approx([0, 50, 100])

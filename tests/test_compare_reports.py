@@ -302,6 +302,15 @@ def test_thousands_of_failures_are_cut_and_counted() -> None:
     assert "*3,950 more pairs not listed here" in text
 
 
+def test_what_passed_is_told_as_far_as_there_is_room() -> None:
+    pairs = [replace(p, cell=f"{p.cell}/{'x' * 300}{n}") for n, p in enumerate(synthetic.many(400).pairs)]
+    text = report_text(synthetic.comparison(pairs), "markdown")
+    assert MOST_BYTES * 0.9 < len(text.encode()) <= MOST_BYTES
+    shown = len(re.findall(r"(?m)^\| `", text.partition("<details>")[2]))
+    assert 100 < shown < 200
+    assert f"*{389 - shown} more pairs in report.html and compare.csv.*" in text
+
+
 def test_markdown_holds_no_markup_of_others() -> None:
     text = report_text(synthetic.hostile(), "markdown")
     outside = re.sub(r"(`+).*?\1", "", text)
