@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import subprocess
 import sys
 import sysconfig
 import time
@@ -26,6 +28,7 @@ if how == "fail":
     sys.exit(1)
 if how == "interrupt":
     (site / "half.py").write_text("")
+    record.with_name("child").write_text(str(subprocess.Popen(["sleep", "120"]).pid))
     os.kill(os.getppid(), signal.SIGINT)
     time.sleep(120)
 while how == "hold" and not record.with_name("release").exists():
@@ -33,7 +36,7 @@ while how == "hold" and not record.with_name("release").exists():
 if how == "slow":
     time.sleep(0.5)
 for requirement in arguments[arguments.index("--") + 1 :]:
-    name, _, version = requirement.partition("==")
+    name, version = re.fullmatch(r"([\w.-]+)(?:==(.*)|.*)", requirement).groups()
     if how == "lie":
         version = "0.1"
     folder = site / f"{name}-{version or '1.0'}.dist-info"

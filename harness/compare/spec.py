@@ -165,13 +165,13 @@ def satisfies(found: str | None, asked: str) -> bool:
     if found is None:
         return False
     one, other = (_stripped(normal_version(v) or v) for v in (found, asked))
-    return one == other or ("+" not in other and one.partition("+")[0] == other)
+    return other in (one, one.partition("+")[0])
 
 
 def _stripped(version: str) -> str:
-    release = re.match(r"[0-9.!]*", version)
+    release = re.match(r"(?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*", version)
     end = release.end() if release else 0
-    return re.sub(r"(\.0)+\Z", "", version[:end].rstrip(".")) + version[len(version[:end].rstrip(".")) :]
+    return re.sub(r"(\.0)+\Z", "", version[:end]) + version[end:]
 
 
 # ---- terms ----------------------------------------------------------------------------------------------
