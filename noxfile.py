@@ -1,4 +1,4 @@
-"""Everything this project does to itself: `nox -s bench tests lint types gate docs selfbench`.
+"""Everything this project does to itself: `nox -s bench tests lint types gate compare docs selfbench`.
 
 Every session installs against constraints.txt; an environment once made is used again.
 """
@@ -6,6 +6,7 @@ Every session installs against constraints.txt; an environment once made is used
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import nox
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parent
 CONSTRAINTS = str(ROOT / "constraints.txt")
 SOURCE = ("harness", "tests", "benchmarks", "docs", "noxfile.py")
 BASELINE = "reports/baseline"
+MAIN = "origin/main"
 
 
 def install(session: nox.Session, *packages: str) -> None:
@@ -81,6 +83,30 @@ def gate(session: nox.Session) -> None:
     """
     install_to_run(session)
     session.run("harness", "run", "--baseline", BASELINE, *session.posargs)
+
+
+@nox.session
+def compare(session: nox.Session) -> None:
+    """Compare this tree with where it left origin/main. Arguments after `--` go to `harness compare`.
+
+    `-- --base REVISION` compares with another. Any failing exit code of the command becomes 1; a caller that
+    has to tell 1 from 3 makes the environment by `--install-only`, and runs .nox/compare/bin/harness itself.
+    """
+    install_to_run(session)
+    asked = any(argument.split("=")[0] == "--base" for argument in session.posargs)
+    base = [] if asked else ["--base", merge_base(session)]
+    session.run("harness", "compare", *base, *session.posargs)
+
+
+def merge_base(session: nox.Session) -> str:
+    """Return the commit at which this tree left origin/main; nothing where sessions are only installed."""
+    asked = ("git", "merge-base", MAIN, "HEAD")
+    found = session.run(*asked, external=True, silent=True, log=False, success_codes=(0, 1, 128))
+    if not isinstance(found, str):
+        return ""
+    if not re.fullmatch(r"[0-9a-f]{40,64}", found.strip()):
+        session.error(f"no commit in common with {MAIN}: nox -s compare -- --base REVISION")
+    return found.strip()
 
 
 @nox.session
