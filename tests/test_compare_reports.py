@@ -295,6 +295,14 @@ def test_markdown_puts_the_worst_first_and_folds_what_passed() -> None:
     assert "| 1–10 µs | 11 | 0.61 % | 1.7 % | **2 %** |" in before
 
 
+def test_what_both_sides_have_stands_below_the_table() -> None:
+    text = report_text(synthetic.formulations(), "markdown")
+    assert (
+        "\n| formulation | naive | shifted |\n\nOn both: numpy 2.4.6, scipy 1.17.1, torch 2.13.0.\n" in text
+    )
+    assert all(line.endswith(" |") for line in text.split("\n") if line.startswith("| "))
+
+
 def test_thousands_of_failures_are_cut_and_counted() -> None:
     pairs = [replace(pair, verdict="fail", kind="slower") for pair in synthetic.many(400).pairs] * 10
     text = report_text(synthetic.comparison(pairs), "markdown")

@@ -20,6 +20,7 @@ from harness.report.view.comparison import (
     ordered,
     ratio_text,
     repetition,
+    same_versions,
     share,
     told,
 )
@@ -157,6 +158,14 @@ def test_what_differs_between_the_sides() -> None:
     assert (found["scipy"].base, found["scipy"].head) == ("1.17.0", "1.17.1")
     named = {line.name: line for line in compared(synthetic.formulations())}
     assert (named["formulation"].base, named["formulation"].head) == ("naive", "shifted")
+
+
+def test_of_many_versions_those_that_compute_are_named() -> None:
+    made = synthetic.ordinary()
+    versions = {"numpy": "2.4.6", "scipy": "1.17.1", **{f"tool-{n}": "1" for n in range(40)}}
+    sides = {"base": replace(made.base, versions=versions), "head": replace(made.head, versions=versions)}
+    assert same_versions(replace(made, **sides)) == "numpy 2.4.6, scipy 1.17.1 and 40 more"  # type: ignore[arg-type]
+    assert same_versions(made) == "numpy 2.4.6, torch 2.13.0"
 
 
 def test_the_command_that_compares_again() -> None:

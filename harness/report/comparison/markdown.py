@@ -71,11 +71,13 @@ def _sides(comparison: Comparison) -> str:
     shown = table(["", "base", "head"], "lll", lines[:_MOST_SIDE_LINES])
     if more > 0:
         shown += f"\n\n*{counted(more, 'more difference')} in report.html.*"
+    told = []
     if comparison.differences:
-        differences = "; ".join(comparison.differences)
-        shown += f"\n\nInstalled otherwise on the head: {limited(differences, 1000)}."
+        told.append(f"Installed otherwise on the head: {limited('; '.join(comparison.differences), 1000)}.")
     same = same_versions(comparison)
-    return shown + (f" On both: {limited(same, 600)}." if same else "")
+    if same:
+        told.append(f"On both: {limited(same, 600)}.")
+    return "\n\n".join([shown, " ".join(told)]) if told else shown
 
 
 def _line(pair: Pair) -> str:

@@ -317,6 +317,11 @@ def compared(comparison: Comparison) -> list[Compared]:
     return [line for line in lines if line.base or line.head]
 
 
+_MOST_SAME: Final = 8
+_COMPUTE: Final = (
+    "numerics-harness", "numpy", "scipy", "torch", "ml-dtypes", "python-flint", "jax", "jaxlib", "cupy",
+    "numba", "triton", "mkl", "threadpoolctl",
+)  # fmt: skip
 _LINES: Final = ("asked for", "title", "interpreter", "revision", "environment", "import folders", "plug-ins")
 
 
@@ -348,9 +353,16 @@ def _facts(base: Side, head: Side) -> list[tuple[str, str, str]]:
 
 
 def same_versions(comparison: Comparison) -> str:
-    """Return the distributions of which both sides have the same version: `numpy 2.4.6, torch 2.13.0`."""
+    """Return the distributions of which both sides have the same version: `numpy 2.4.6, torch 2.13.0`.
+
+    Of many those that compute are named, and the others counted.
+    """
     base, head = comparison.base.versions, comparison.head.versions
-    return ", ".join(f"{name} {base[name]}" for name in sorted(base) if head.get(name) == base[name])
+    same = [name for name in sorted(base) if head.get(name) == base[name]]
+    named = same if len(same) <= _MOST_SAME else [n for n in same if n.lower().replace("_", "-") in _COMPUTE]
+    shown = [f"{name} {base[name]}" for name in named]
+    more = len(same) - len(named)
+    return listed([*shown, f"{more:,} more"]) if more else ", ".join(shown)
 
 
 def repetition(comparison: Comparison) -> str:
