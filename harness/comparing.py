@@ -57,6 +57,7 @@ def compare(
     jobs: int | None = None,
     progress: Progress | None = None,
     told: Callable[[str], None] = lambda line: None,
+    command: Sequence[str] = (),
 ) -> Made:
     """Measure the timed cells of cases on two sides in turn, and judge speed and accuracy together.
 
@@ -79,6 +80,8 @@ def compare(
         As in `harness.api.measure`.
     told
         Takes a line on what is made ready.
+    command
+        The command line that asks for it, for whoever wants to repeat it.
 
     Raises
     ------
@@ -136,9 +139,14 @@ def compare(
             found = comparing.run(
                 work, folder=folder, cache=cache, options=options, progress=progress or Silent()
             )
-            store.write(found.comparison, folder)
-            reports = write_comparison_reports(found.comparison, folder, found.head)
-    return Made(found.comparison, folder, reports, plan.cases)
+            comparison = found.comparison
+            if command:
+                comparison = replace(
+                    comparison, settings={**comparison.settings, "command": ["harness", *command]}
+                )
+            store.write(comparison, folder)
+            reports = write_comparison_reports(comparison, folder, found.head)
+    return Made(comparison, folder, reports, plan.cases)
 
 
 def _planned(

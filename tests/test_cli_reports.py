@@ -153,7 +153,7 @@ def test_two_runs_of_one_second_take_two_folders(
 ) -> None:
     """The second finds its name before the first has made its folder."""
     names = iter([made / "reports" / "same", made / "reports" / "same", made / "reports" / "same-2"])
-    monkeypatch.setattr("harness.store.folders.default_folder", lambda root: next(names))
+    monkeypatch.setattr("harness.store.folders.default_folder", lambda root, suffix="": next(names))
     for _ in range(2):
         assert main(["run", "--quick", "-k", "shifted and float16 and top=0.5"]) == 0
     assert (made / "reports" / "same" / "results.csv").is_file()

@@ -35,7 +35,7 @@ class _Share(click.ParamType):  # type: ignore[type-arg]
     "--threshold",
     type=_Share(),
     metavar="SHARE",
-    help="The least slowdown that fails; noise may raise it.  [default: 3%]",
+    help="The least slowdown that fails; noise may raise it.  [default: 2%]",
 )
 @click.option(
     "--budget",
@@ -88,6 +88,7 @@ def command(format_: str, profile: str | None, **asked: Any) -> int:
         profile=profile or "default",
         progress=progress(),
         told=lambda line: click.echo(line, err=True),
+        command=click.get_current_context().find_root().obj,
         **asked,
     )
     _say(made, format_)

@@ -44,8 +44,9 @@ class Known:
 
 
 def worst_first(pair: Pair) -> tuple[Any, ...]:
-    """Return what orders pairs."""
-    return (VERDICTS.index(pair.verdict), list(KINDS).index(pair.kind), -(pair.ratio or 0.0), pair.cell)
+    """Return what orders pairs: by verdict and kind, and of one kind those first that changed most."""
+    change = abs(math.log(pair.ratio)) if pair.ratio else 0.0
+    return (VERDICTS.index(pair.verdict), list(KINDS).index(pair.kind), -change, pair.cell)
 
 
 def _identity(cell: Cell, base: Cell) -> dict[str, Any]:
