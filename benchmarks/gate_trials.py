@@ -1,4 +1,4 @@
-"""Trials of the speed gate on itself: identical code, and slowdowns that are planted. Run by hand, on a still machine.
+"""Trials of the speed gate on itself: identical code, and slowdowns that are planted. Run by hand.
 
     python benchmarks/gate_trials.py identical --families 13 --out trials.jsonl
     python benchmarks/gate_trials.py identical --families 13 --loaded --out trials.jsonl
@@ -9,7 +9,7 @@
 A family is what one `harness compare` would measure: 40 pairs, on one thread and on two in turn (planted: on
 one). `--single` takes one pair of the family at a time. Beside its rounds each pair is measured once more as
 other tools would, all of the base and then all of the head, on one set of inputs, wherever the system puts
-it: for their rules. `--loaded` keeps one core busy with something else. One line of JSON is added for each pair.
+it: for their rules. `--loaded` keeps one core busy with something else. Each pair adds a line of JSON.
 """
 
 from __future__ import annotations
@@ -79,7 +79,11 @@ def main() -> None:
         "--work", type=int, default=105, choices=[100, 102, 103, 105, 110], help="head's, base 100"
     )
     parser.add_argument("--families", type=int, default=1)
+    parser.add_argument("--threads", type=int, choices=[1, 2], help="of identical code; else both in turn")
     parser.add_argument("--single", action="store_true", help="one pair a family")
+    parser.add_argument(
+        "--slow", action="store_true", help="identical products of 20 to 50 ms, on one thread and two"
+    )
     parser.add_argument("--loaded", action="store_true", help="keep one core busy")
     parser.add_argument("--threshold", type=float, default=None, help="floor of δ")
     parser.add_argument("-k", dest="keyword", default=None)
@@ -96,8 +100,11 @@ def main() -> None:
 
 def _pairs(options: argparse.Namespace, family: int) -> tuple[Any, list[Any]]:
     """Return the plan and the pairs of one family."""
+    if options.slow:
+        plan = api.plan([TRIALS / "slow"], keyword=options.keyword)
+        return plan, pairs_of(plan.cells, {}, {})[0]
     if options.kind == "identical":
-        threads = 1 + family % 2
+        threads = options.threads or 1 + family % 2
         plan = api.plan([TRIALS / f"identical-{threads}"], keyword=options.keyword)
         return plan, pairs_of(plan.cells, {}, {})[0]
     plan = api.plan([TRIALS / "planted"], plugins=[PLUGIN], keyword=options.keyword)
@@ -127,7 +134,7 @@ def _family(options: argparse.Namespace, family: int) -> None:
         )  # fmt: skip
         with measure as found:
             found.run()
-    assert isinstance(found, AlsoSequential)  # noqa: S101
+    assert isinstance(found, AlsoSequential)
     number = f"{options.kind}-{options.work}-{options.single}-{options.loaded}-{time.time():.0f}"
     with options.out.open("a") as file:
         for pair in found.pairs:

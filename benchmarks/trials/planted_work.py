@@ -1,4 +1,4 @@
-"""Formulations whose work is known: one unit, done 100, 102, 103, 105 or 110 times a call. A plug-in for trials."""
+"""Formulations whose work is known, a plug-in of trials: one unit, 100, 102, 103, 105 or 110 times a call."""
 
 from __future__ import annotations
 
