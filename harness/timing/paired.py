@@ -27,7 +27,7 @@ LEAST_ROUNDS: Final = 8
 ALPHA: Final = Fraction(5, 100)
 """Of all looks together; each has an equal share, so that looking again is paid for (Bonferroni)."""
 
-FLOOR: Final = 0.03
+FLOOR: Final = 0.02
 """The least slowdown that is gated, whatever the null shows."""
 
 NULL_FACTOR: Final = 3.0
