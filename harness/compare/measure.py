@@ -273,6 +273,7 @@ class Measuring:
             self._chance.shuffle(active)
             active = [pair for pair in active if self._round(trio, pair, pair.series)]
             active = [pair for pair in active if not self._looked(pair)]
+            self._session.progress.note(_open_in_words(active))
 
     def _round(self, trio: Trio, pair: Timed, series: Series | None) -> bool:
         """Take one round of a pair; return whether it can go on."""
@@ -298,7 +299,7 @@ class Measuring:
         series = pair.series
         if series is None:
             return False
-        # looks were planned from one reading of the clock; what takes longer has its last look when time is up
+        # looks were planned from one reading of the clock; what takes longer is looked at when time is up
         over = series.seconds >= self._settings.budget_s and len(series.rounds) >= paired.LEAST_ROUNDS
         if not over and len(series.rounds) not in series.looks:
             return False
@@ -371,6 +372,16 @@ class Measuring:
 def cache_of(cell: Cell) -> str:
     """Return whether a cell's inputs are hot or cold."""
     return "hot" if cell.speed is None else cell.speed.cache
+
+
+def _open_in_words(pairs: Sequence[Timed]) -> str:
+    """Return how many pairs of a batch are undecided, and those that had most rounds."""
+    rounds = {pair.name: len(pair.series.rounds) for pair in pairs if pair.series is not None}
+    if not rounds:
+        return "none undecided"
+    name = max(rounds, key=lambda n: rounds[n])
+    others = f" and {len(rounds) - 1} more" if len(rounds) > 1 else ""
+    return f"undecided after {rounds[name]} rounds: {name}{others}"
 
 
 def _of_set(pair: Timed, number: int) -> Series | None:

@@ -160,6 +160,10 @@ class _Named:
         """See `Progress`."""
         self._progress.tick()
 
+    def note(self, told: str) -> None:
+        """See `Progress`."""
+        self._progress.note(told)
+
     def end(self, told: str) -> None:
         """See `Progress`."""
         self._progress.end(told)
@@ -190,7 +194,9 @@ def _judge_accuracy(
             options=replace(options, timing=False),
             progress=_Named(progress, name),
         )
-        rows = verdicts(store.rows(plan, opened.journal.records), plan)
+        # their times are of the rounds: none is lacking here
+        untimed = replace(plan, cells=tuple(replace(cell, speed=None) for cell in cells))
+        rows = verdicts(store.rows(untimed, opened.journal.records), untimed)
         records = {r["cell"]: r for r in opened.journal.find("accuracy")}
         state.facts[name] = {r["child"]: r["facts"] for r in opened.journal.find("environment")}
         state.runs[name] = store.finish(opened, rows, [], FACT_COLUMNS)

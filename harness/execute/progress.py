@@ -21,6 +21,9 @@ class Progress(Protocol):
     def tick(self) -> None:
         """Draw if it is time to: called when a sample has ended and the next has not begun."""
 
+    def note(self, told: str) -> None:
+        """Say now and then what is still open; called when a sample has ended and the next has not begun."""
+
     def end(self, told: str) -> None:
         """End the phase and say what came of it."""
 
@@ -38,6 +41,9 @@ class Silent:
         """See `Progress`."""
 
     def tick(self) -> None:
+        """See `Progress`."""
+
+    def note(self, told: str) -> None:
         """See `Progress`."""
 
     def end(self, told: str) -> None:
@@ -74,6 +80,13 @@ class Lines:
 
     def tick(self) -> None:
         """See `Progress`."""
+
+    def note(self, told: str) -> None:
+        """See `Progress`."""
+        now = self._clock()
+        if now - self._told_at >= self._every_s:
+            self._told_at = now
+            self._say(f"{self._phase}: {self._done}/{self._total}, {told}")
 
     def end(self, told: str) -> None:
         """See `Progress`."""
@@ -145,6 +158,13 @@ class Bar:
         """See `Progress`."""
         if self._clock() - self._drawn_at >= self._every_s:
             self._draw()
+
+    def note(self, told: str) -> None:
+        """See `Progress`."""
+        from rich.markup import escape
+
+        self._bars.update(self._task, cell=escape(told))
+        self.tick()
 
     def end(self, told: str) -> None:
         """See `Progress`."""
