@@ -165,3 +165,36 @@ def test_every_session_of_nox_is_documented() -> None:
     sessions = re.findall(r"@nox.session\ndef (\w+)\(.*\n    \"\"\"(.+?)[.:]", noxfile)
     named = {"bench", "tests", "lint", "types", "gate", "compare", "docs", "selfbench"}
     assert {name for name, _ in sessions} == named
+
+
+def test_the_threshold_in_the_documentation_is_that_of_the_code() -> None:
+    from harness.timing import paired
+
+    floor = f"{paired.FLOOR:.0%}".replace("%", " %")
+    comparing, timing = ((ROOT / "docs" / name).read_text("utf-8") for name in ("comparing.md", "timing.md"))
+    assert re.findall(r"slowdown that fails \(default: (.+?)\)", comparing) == [floor]
+    assert re.findall(r"\*\*δ\*\* is (.+?) \(`--threshold`\)", timing) == [floor]
+    assert paired.LOOKS == (20, 60, 180)
+    assert (paired.SETS, paired.NULL_FACTOR, paired.SHARE_IN_EACH, paired.LEAST_ROUNDS) == (3, 3.0, 0.5, 8)
+
+
+def test_every_side_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness import catalogue
+    from harness.compare.spec import check_names, paired, parse
+
+    catalogue.load()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "old" / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / "old" / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    text = (ROOT / "docs" / "comparing.md").read_text(encoding="utf-8")
+    asked = re.findall(r"^\$ harness compare (.*?)(?: +#.*)?$", text, re.MULTILINE)
+    assert len(asked) == 7
+    for arguments in asked:
+        given = dict(re.findall(r"--(base|head) (\S+)", arguments))
+        base, head = parse(given["base"]), parse(given.get("head", "here"))
+        paired(base, head)
+        check_names(base)
+        check_names(head)
+        for path in re.findall(r"cases/\S+", arguments):
+            assert (ROOT / path).is_file()
