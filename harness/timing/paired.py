@@ -51,9 +51,9 @@ def log_ratio(base: Sequence[float], head: Sequence[float]) -> float:
     Raises
     ------
     ValueError
-        A time is not positive.
+        A time is not positive and finite.
     """
-    if min(*base, *head) <= 0:
+    if not all(0 < t < math.inf for t in (*base, *head)):  # NaN is refused, too
         raise ValueError("a slot took no time")
     return math.fsum(map(math.log, head)) / len(head) - math.fsum(map(math.log, base)) / len(base)
 
@@ -101,7 +101,7 @@ def holm(p_values: Sequence[float], alpha: float = float(ALPHA)) -> list[bool]:
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     rejected = [False] * len(p_values)
     for rank, index in enumerate(order):
-        if p_values[index] > alpha / (len(order) - rank):
+        if not p_values[index] <= alpha / (len(order) - rank):  # NaN rejects nothing
             break
         rejected[index] = True
     return rejected
