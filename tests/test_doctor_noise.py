@@ -114,6 +114,19 @@ def test_planted_times_come_out_as_they_are(tmp_path: Path) -> None:
     assert found["sees"] == "can see a slowdown of 5 % in calls of 10 to 100 µs"
 
 
+def test_a_slow_machine_takes_the_fewest_rounds_that_make_an_interval(tmp_path: Path) -> None:
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 1.0  # each look at the clock
+        return now[0]
+
+    programs = Programs(worker=(sys.executable, "-c", ANSWERING.replace("SPOILT", "")))
+    found = noise(BACKENDS["numpy"], 1, cache=tmp_path, programs=programs, kernels=SMALL, clock=clock)
+    assert [k["rounds"] for k in found["kernels"]] == [8, 8]
+    assert [d["kernels"] for d in found["decades"]] == [2]
+
+
 def test_a_kernel_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     spoilt = "if 'dot' in asked['cell'] and slots > 12: reply = {'status': 'raised', 'error': 'E: no'}"
     found = planted(tmp_path, ANSWERING.replace("SPOILT", spoilt))

@@ -38,8 +38,8 @@ ROUNDS: Final = paired.LOOKS[0]
 
 DTYPE: Final = "float32"
 
-_BUDGET_S: Final = 5.0
-"""What the rounds of one backend may take; then `paired.LEAST_ROUNDS` must do."""
+_BUDGET_S: Final = 6.0
+"""What workers and rounds of one backend may take; then `paired.LEAST_ROUNDS` must do."""
 
 _CONTENTS: Final = 61
 """Inputs are eighths of so many small integers in turn: exact in every format, far from its limits."""
@@ -212,7 +212,7 @@ def _rounds(
     trio: Trio, found: dict[str, Any], subjects: Sequence[Subject], clock: Callable[[], float]
 ) -> list[Series]:
     """Take the rounds of all subjects in turn; what cannot be measured is told in `without`."""
-    active: list[Series] = []
+    active, start = list[Series](), clock()
     for subject in subjects:
         try:
             active.append(trio.begin(subject, clock))
@@ -220,7 +220,7 @@ def _rounds(
             found["without"][subject.name] = str(error)
             if error.kind in ("crashed", "timeout"):
                 break  # so would the next, and be waited for as long
-    all_series, start = list(active), clock()
+    all_series = list(active)
     for done in range(ROUNDS):
         if done >= paired.LEAST_ROUNDS and clock() - start > _BUDGET_S:
             break
