@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, Final
 
 from harness.compare.accuracy import Accuracy, compared
-from harness.compare.measure import Measuring, Timed
+from harness.compare.measure import TO_CONFIRM, Measuring, Timed
 from harness.compare.model import KINDS, VERDICTS, Null, Pair, Side
 from harness.compare.pairs import CellPair, coordinate
 from harness.model import Cell
@@ -116,7 +116,7 @@ def judged(pair: CellPair, timed: Timed | None, known: Known) -> Pair:
 def _agreeing(timed: Timed | None) -> int | None:
     if timed is None or not timed.fresh:
         return None
-    return paired.Confirmation(tuple(tuple(s.ds()) for s in timed.fresh)).agreeing(timed.threshold)
+    return timed.confirmation.agreeing(timed.threshold)
 
 
 def _why_not(pair: CellPair, timed: Timed | None, known: Known) -> str | None:
@@ -156,8 +156,7 @@ def _verdict(
 
 
 def _is_faster(timed: Timed) -> bool:
-    found = timed.interval
-    return found is not None and found.high < -math.log1p(timed.threshold)
+    return timed.screened == "faster" and timed.shown
 
 
 def _speed_in_words(timed: Timed) -> str:
@@ -168,16 +167,15 @@ def _speed_in_words(timed: Timed) -> str:
     low, high = math.exp(found.low), math.exp(found.high)
     shown = f"{math.exp(median(timed.ds)):.3f} × [{low:.3f}, {high:.3f}]"
     rounds = f"{len(timed.ds)} rounds"
-    if timed.verdict == "fail":
+    if timed.shown:
         return f"{shown}, beyond {delta} in {len(timed.fresh)} of {len(timed.fresh)} fresh sets of workers"
+    if timed.screened in TO_CONFIRM and not timed.fresh:
+        return f"{shown}: {timed.screened} in the first workers, not confirmed yet"
+    if timed.screened in TO_CONFIRM:
+        again = f"shown again by {_agreeing(timed)} of {len(timed.fresh)} fresh sets"
+        return f"{shown}: {timed.screened} in the first workers, {again}"
     if timed.verdict == "pass":
         return f"{shown}, below {delta} after {rounds}"
-    if timed.screened == "slower" and not timed.fresh:
-        return f"{shown}, not confirmed yet"
-    if timed.screened == "slower":
-        agreeing = _agreeing(timed)
-        again = f"shown again by {agreeing} of {len(timed.fresh)} fresh sets"
-        return f"{shown}: beyond {delta} in the first workers, {again}"
     return f"{shown} holds {delta} after {rounds}"
 
 

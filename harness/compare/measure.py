@@ -4,8 +4,8 @@
    the interval of a pair's median is looked at: *not slower* and *worth confirming* stop, the rest goes on
    until its budget ends.
 2. δ of each decade of time follows from what the base showed against its twin.
-3. What is worth confirming is measured again in several fresh sets of workers. It is slower if every set
-   shows it, and all together reject "at most δ" after Holm's correction over what was confirmed.
+3. What is worth confirming is measured again in several fresh sets of workers. It is slower, or faster, if
+   every set shows it, and all together reject "at most δ" after Holm's correction over what was confirmed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from harness.execute.accuracy import kernel_request
 from harness.execute.problems import Group, worker_key
@@ -28,6 +28,9 @@ from harness.execute.timing import BATCH_BYTES, BATCH_CELLS, make_inputs
 from harness.model import Cell
 from harness.timing import paired
 from harness.timing.statistics import Interval
+
+TO_CONFIRM: Final = ("slower", "faster")
+"""What is measured again in fresh workers before it is said."""
 
 Keys = tuple[WorkerKey, WorkerKey]
 
@@ -70,7 +73,8 @@ class Timed:
     """What was measured again."""
     refuted: bool = False
     """A fresh set did not show it."""
-    p_value: float | None = None
+    shown: bool = False
+    """That it is slower, or faster, was shown again, in every fresh set."""
     verdict: str = "inconclusive"
     """`fail`, `inconclusive` or `pass`, on speed alone."""
 
@@ -89,6 +93,12 @@ class Timed:
     def ds(self) -> list[float]:
         """Return ln(head / base) of all rounds that the verdict is about."""
         return [d for series in self.judged for d in series.ds()]
+
+    @property
+    def confirmation(self) -> paired.Confirmation:
+        """What fresh sets found in the direction that is to be confirmed."""
+        sign = -1 if self.screened == "faster" else 1
+        return paired.Confirmation(tuple(tuple(sign * d for d in series.ds()) for series in self.fresh))
 
     @property
     def looks(self) -> int:
@@ -160,17 +170,17 @@ class Measuring:
         self._session.progress.begin("rounds", len(self.pairs))
         for keys, pairs in self._by_keys(self.pairs):
             self._in_fresh_workers(keys, pairs, 0, self._screen_batch)
-        slower = [pair for pair in self.pairs if pair.screened == "slower"]
+        found = [pair for pair in self.pairs if pair.screened in TO_CONFIRM]
         undecided = sum(pair.screened == "undecided" for pair in self.pairs)
-        told = f"{len(self.pairs)} pairs measured, {len(slower)} to be confirmed, {undecided} undecided"
+        told = f"{len(self.pairs)} pairs measured, {len(found)} to be confirmed, {undecided} undecided"
         self._session.progress.end(told)
-        if slower:
-            self._session.progress.begin("confirmation", len(slower) * self._settings.sets)
+        if found:
+            self._session.progress.begin("confirmation", len(found) * self._settings.sets)
             for number in range(1, self._settings.sets + 1):
-                for keys, pairs in self._by_keys([pair for pair in slower if not pair.refuted]):
+                for keys, pairs in self._by_keys([pair for pair in found if not pair.refuted]):
                     self._in_fresh_workers(keys, pairs, number, self._confirm_batch)
-            refuted = sum(pair.refuted for pair in slower)
-            self._session.progress.end(f"{len(slower) - refuted} of {len(slower)} shown again")
+            refuted = sum(pair.refuted for pair in found)
+            self._session.progress.end(f"{len(found) - refuted} of {len(found)} shown again")
         self.judge()
 
     # ---- sets of workers -------------------------------------------------------------------------------
@@ -328,8 +338,7 @@ class Measuring:
             active = [pair for pair in active if self._round(trio, pair, pair.fresh[-1])]
             for pair in [p for p in active if len(p.fresh[-1].rounds) >= wanted[p.name]]:
                 active.remove(pair)
-                fresh = paired.Confirmation((tuple(pair.fresh[-1].ds()),))
-                pair.refuted = not fresh.agreeing(self._settings.floor)
+                pair.refuted = pair.confirmation.agreeing(self._settings.floor) < len(pair.fresh)
                 self._session.progress.advance(pair.name, None)
 
     # ---- verdicts --------------------------------------------------------------------------------------
@@ -353,20 +362,21 @@ class Measuring:
 
     def judge(self) -> None:
         """Give each pair its verdict, from what was measured so far."""
-        again = [p for p in self.pairs if p.screened == "slower" and p.error is None]
-        complete = [p for p in again if p.refuted or len(p.fresh) == self._settings.sets]
-        for pair in complete:
-            pair.threshold = self._threshold_of(pair)
-            sets = paired.Confirmation(tuple(tuple(series.ds()) for series in pair.fresh))
-            pair.p_value = 1.0 if pair.refuted else sets.p_value(pair.threshold)
-        rejected = paired.holm([p.p_value or 0.0 for p in complete])
         for pair in self.pairs:
-            pair.verdict = "inconclusive"
-            if pair.error is None and pair.screened == "not slower":
-                pair.verdict = "pass"
-        for pair, slower in zip(complete, rejected, strict=True):
-            found = paired.screen(pair.interval, pair.threshold, pair.threshold)
-            pair.verdict = "fail" if slower else "pass" if found == "not slower" else "inconclusive"
+            known = pair.error is None and pair.screened in ("not slower", "faster")
+            pair.verdict = "pass" if known else "inconclusive"
+        for direction in TO_CONFIRM:
+            again = [p for p in self.pairs if p.screened == direction and p.error is None]
+            complete = [p for p in again if p.refuted or len(p.fresh) == self._settings.sets]
+            for pair in complete:
+                pair.threshold = self._threshold_of(pair)
+            p_values = [1.0 if p.refuted else p.confirmation.p_value(p.threshold) for p in complete]
+            for pair, shown in zip(complete, paired.holm(p_values), strict=True):
+                pair.shown = shown
+                found = paired.screen(pair.interval, pair.threshold, pair.threshold)
+                passes = found in ("not slower", "faster")
+                slower = shown and direction == "slower"
+                pair.verdict = "fail" if slower else "pass" if passes else "inconclusive"
 
 
 def cache_of(cell: Cell) -> str:

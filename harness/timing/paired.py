@@ -16,7 +16,8 @@ from typing import Final, Literal
 
 from .statistics import Interval, median_interval
 
-Screened = Literal["slower", "not slower", "undecided"]
+Screened = Literal["slower", "faster", "not slower", "undecided"]
+"""`slower` and `faster` are worth confirming; who is faster is not slower either."""
 
 LOOKS: Final = (20, 60, 180)
 """Rounds after which the interval is looked at."""
@@ -79,6 +80,8 @@ def screen(found: Interval | None, threshold: float, floor: float) -> Screened:
         return "undecided"
     if found.low > math.log1p(floor):
         return "slower"
+    if found.high < -math.log1p(floor):
+        return "faster"
     return "not slower" if found.high < math.log1p(threshold) else "undecided"
 
 
@@ -109,7 +112,10 @@ def holm(p_values: Sequence[float], alpha: float = float(ALPHA)) -> list[bool]:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What fresh sets of workers found of one cell: the d of each round, by set."""
+    """What fresh sets of workers found of one cell: the d of each round, by set.
+
+    That a head is faster is confirmed as that it is slower, with −d.
+    """
 
     sets: tuple[tuple[float, ...], ...]
 
