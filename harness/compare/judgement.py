@@ -75,8 +75,9 @@ def alone(cell: Cell, sides: Mapping[str, Side]) -> Pair:
 def judged(pair: CellPair, timed: Timed | None, known: Known) -> Pair:
     """Return what was found of a pair; `timed` is None where it was not measured."""
     rows = [known.rows.get(side, {}).get(getattr(pair, side).id, []) for side in SIDES]
-    accuracy = compared(rows[0], rows[1]) if all(rows) else Accuracy("not_compared")
-    error = _why_not(pair, timed, known)
+    other = _other_inputs(pair, *rows)
+    accuracy = Accuracy("not_compared") if other or not all(rows) else compared(rows[0], rows[1])
+    error = other or _why_not(pair, timed, known)
     verdict, kind, reason = _verdict(accuracy, timed, error, known)
     found = timed.interval if timed is not None and timed.judged else None
     ds = [] if timed is None else timed.ds
@@ -128,6 +129,20 @@ def _why_not(pair: CellPair, timed: Timed | None, known: Known) -> str | None:
     if timed is not None and timed.error is not None:
         return str(timed.error)
     return None if known.finished or (timed is not None and timed.screened is not None) else "interrupted"
+
+
+def _other_inputs(
+    pair: CellPair, base: Sequence[Mapping[str, Any]], head: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """Return that two cells of one problem were given other inputs: then neither digits nor times compare."""
+    if pair.base.problem != pair.head.problem:
+        return None  # another dtype or another value of an axis: so it was asked for
+    digests = {row["inputs_digest"] for row in (*base, *head) if row.get("inputs_digest")}
+    return (
+        "head: its inputs are not the base's: a file that they come from has changed"
+        if len(digests) > 1
+        else None
+    )
 
 
 def _verdict(
