@@ -159,7 +159,11 @@ def within(low: float, high: float) -> Interval:
         (within(1.04, 1.20), 0.05, "slower"),  # beyond the floor: worth confirming
         (within(1.01, 1.20), 0.05, "undecided"),
         (within(1.01, 1.04), 0.05, "not slower"),
-        (within(0.50, 0.60), 0.05, "not slower"),
+        (within(0.50, 0.60), 0.05, "faster"),
+        (within(0.96, 0.965), 0.05, "faster"),  # beyond the floor: worth confirming
+        (within(0.96, 0.98), 0.05, "not slower"),
+        (within(0.50, 1.01), 0.05, "not slower"),
+        (Interval(-0.2, -math.log1p(0.03), 0.95), 0.05, "not slower"),
         (within(1.01, 1.04), 0.03, "undecided"),
         (within(1.04, 1.045), 0.05, "slower"),  # though all of it lies below the threshold of now
         (Interval(math.log1p(0.03), 0.2, 0.95), 0.03, "undecided"),  # on the line is not beyond it
@@ -174,10 +178,10 @@ def test_what_a_look_says(found: Interval | None, threshold: float, said: str) -
 def test_a_look_never_says_both(low: float, width: float, floor: float, factor: float) -> None:
     """Sliding an interval upwards changes what it says in one way only."""
     threshold = floor * factor
-    said = [screen(Interval(low + s, low + s + width, 0.95), threshold, floor) for s in (0.0, 0.2, 5.0)]
-    rank = ("not slower", "undecided", "slower")
+    said = [screen(Interval(low + s, low + s + width, 0.95), threshold, floor) for s in (-5.0, 0.0, 0.2, 5.0)]
+    rank = ("faster", "not slower", "undecided", "slower")
     assert [rank.index(word) for word in said] == sorted(rank.index(word) for word in said)
-    assert said[-1] == "slower"
+    assert (said[0], said[-1]) == ("faster", "slower")
 
 
 # ---- the sign test --------------------------------------------------------------------------------------

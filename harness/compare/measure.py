@@ -100,6 +100,11 @@ class Timed:
         sign = -1 if self.screened == "faster" else 1
         return paired.Confirmation(tuple(tuple(sign * d for d in series.ds()) for series in self.fresh))
 
+    def measured_again(self, sets: int) -> bool:
+        """Whether so many fresh sets took as many rounds as the first: the last may have been interrupted."""
+        wanted = 0 if self.series is None else len(self.series.rounds)
+        return len(self.fresh) == sets and all(len(series.rounds) >= wanted for series in self.fresh)
+
     @property
     def looks(self) -> int:
         """How many looks the rounds that are judged had."""
@@ -367,7 +372,7 @@ class Measuring:
             pair.verdict = "pass" if known else "inconclusive"
         for direction in TO_CONFIRM:
             again = [p for p in self.pairs if p.screened == direction and p.error is None]
-            complete = [p for p in again if p.refuted or len(p.fresh) == self._settings.sets]
+            complete = [p for p in again if p.refuted or p.measured_again(self._settings.sets)]
             for pair in complete:
                 pair.threshold = self._threshold_of(pair)
             p_values = [1.0 if p.refuted else p.confirmation.p_value(p.threshold) for p in complete]
