@@ -100,7 +100,8 @@ class Modelled(Measuring):
         session = SimpleNamespace(progress=Silent(), scratch=SimpleNamespace(held_inputs=held))
         super().__init__(session, list(pairs), groups, {}, settings, self.recorded.append)  # type: ignore[arg-type]
 
-    def _trio(self, keys: Keys) -> Any:
+    def _workers(self, keys: Keys, *, twin: bool) -> Any:
+        assert twin is not any(pair.screened for pair in self.pairs if pair.keys == keys)
         made = sum(trio.keys == keys for trio in self.trios)
         self.trios.append(FakeTrio(self.model, made, keys))
         return self.trios[-1]

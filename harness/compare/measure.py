@@ -204,7 +204,7 @@ class Measuring:
         measure: Callable[[Trio, Sequence[Timed], int], None],
     ) -> None:
         """Measure pairs batch by batch in one set of workers."""
-        trio = self._trio(keys)
+        trio = self._workers(keys, twin=number == 0)
         try:
             for batch in self._batches(pairs):
                 self._make_inputs(batch)
@@ -222,9 +222,10 @@ class Measuring:
             raise
         trio.close()
 
-    def _trio(self, keys: Keys) -> Trio:
-        """Return a set of workers that are laid out alike, and otherwise than those of another set."""
-        return set_of_workers(self._session, {"base": keys[0], "head": keys[1]}, self._programs, self._chance)
+    def _workers(self, keys: Keys, *, twin: bool) -> Trio:
+        """Return a fresh set of workers; what confirms needs no twin, for the null is known by then."""
+        sides = {"base": keys[0], "head": keys[1]}
+        return set_of_workers(self._session, sides, self._programs, self._chance, twin=twin)
 
     def _forget(self, trio: Trio) -> None:
         with contextlib.suppress(SideError):  # it died after its last cell: the next is opened in a new one

@@ -339,7 +339,7 @@ def _composed(work: Work, state: _State, seconds: float, conditions: Mapping[str
 def _notes(work: Work, state: _State) -> Iterator[str]:
     """Yield what a reader should know of the measurement as a whole."""
     if any(pair.base.problem != pair.head.problem for pair in work.pairs):
-        yield "the sides differ in a dtype or an axis, and so do their inputs; others are the same bit for bit"
+        yield "the sides differ in a dtype or an axis, and so do their inputs; others are alike bit for bit"
     layouts = {facts.get("layout") for side in state.facts.values() for facts in side.values()}
     if "random" in layouts:
         yield (

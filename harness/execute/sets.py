@@ -46,6 +46,8 @@ def set_of_workers(
     keys: Mapping[str, WorkerKey],
     programs: Mapping[str, Programs],
     chance: random.Random,
+    *,
+    twin: bool = True,
 ) -> Trio:
     """Return a base, its twin and a head that are laid out alike, and otherwise than those of another set.
 
@@ -57,10 +59,12 @@ def set_of_workers(
         By side (`base`, `head`), which worker it is and how it is started; the twin is a base.
     chance
         Displaces them, orders their slots.
+    twin
+        Whether there is one.
     """
     displaced = {DISPLACED: str(chance.randrange(PAGES))}
     probers = {}
-    for side in SIDES:
+    for side in SIDES if twin else ("base", "head"):
         of = "base" if side == "twin" else side
         started = programs[of]
         started = replace(started, worker_variables={**started.worker_variables, **displaced})
