@@ -76,7 +76,7 @@ class FakeTrio:
             return
         base = model.by_pair.get(name, model.base_s)
         times = {}
-        for side in ("base", "twin", "head"):
+        for side in ("base", "twin", "head") if self.number == 0 else ("base", "head"):
             own = base * model.bias.get((self.number, side), 1.0)
             own *= model.head.get(name, 1.0) if side == "head" else 1.0
             times[side] = tuple(own * self.chance.lognormvariate(0, model.noise) for _ in range(2))

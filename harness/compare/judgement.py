@@ -184,7 +184,7 @@ def _speed_in_words(timed: Timed) -> str:
     rounds = f"{len(timed.ds)} rounds"
     if timed.shown:
         return f"{shown}, beyond {delta} in {len(timed.fresh)} of {len(timed.fresh)} fresh sets of workers"
-    if timed.screened in TO_CONFIRM and not timed.fresh:
+    if timed.screened in TO_CONFIRM and not any(series.rounds for series in timed.fresh):
         return f"{shown}: {timed.screened} in the first workers, not confirmed yet"
     if timed.screened in TO_CONFIRM:
         again = f"shown again by {_agreeing(timed)} of {len(timed.fresh)} fresh sets"

@@ -86,8 +86,8 @@ class Timed:
     @property
     def judged(self) -> list[Series]:
         """The series that the verdict is about: fresh ones, which did not select the pair, if any."""
-        found = self.fresh or ([] if self.series is None else [self.series])
-        return [series for series in found if series.rounds]
+        again = [series for series in self.fresh if series.rounds]
+        return again or [series for series in (self.series,) if series is not None and series.rounds]
 
     @property
     def ds(self) -> list[float]:
@@ -108,7 +108,8 @@ class Timed:
     @property
     def looks(self) -> int:
         """How many looks the rounds that are judged had."""
-        return 1 if self.fresh or self.series is None else len(self.series.looks)
+        again = any(series.rounds for series in self.fresh)
+        return 1 if again or self.series is None else len(self.series.looks)
 
     @property
     def interval(self) -> Interval | None:
