@@ -18,6 +18,8 @@ WIDTH: Final = 100
 MOST_PAIRS: Final = 24
 MOST_NOTES: Final = 6
 MOST_ALIKE: Final = 3
+MOST_LINES: Final = 6
+"""Of one reason."""
 """Pairs named that could not be measured for the same reason."""
 _LEAST_CASE: Final = 9
 """Columns that the name of a case keeps at least when its middle is left out."""
@@ -88,8 +90,8 @@ def _table(pairs: Sequence[Pair], width: int) -> Iterator[str]:
         else:
             yield f"  {name}"
             yield from [f"  {'':{pad}}{row}"] if row else []
-        if _why(pair):
-            yield f"    {_cut(_why(pair), width - 4)}"
+        for line in _wrapped(_cut(_why(pair), MOST_LINES * (width - 4)), width - 4):
+            yield f"    {line}"
         if alike.get(n):
             yield f"  … and {alike[n]:,} more for the same reason"
     left = len(every) - len(shown) - sum(alike.values())
@@ -113,8 +115,10 @@ def _shown(pairs: Sequence[Pair]) -> tuple[list[int], dict[int, int]]:
 
 
 def _why(pair: Pair) -> str:
-    """Return why there is no ratio."""
-    return "" if pair.ratio is not None else pair.error or pair.reason
+    """Return why there is no ratio, or what became of the digits where they decided."""
+    if pair.ratio is None:
+        return pair.error or pair.reason
+    return pair.reason if pair.accuracy == "worse" else ""
 
 
 def _fields(pair: Pair) -> tuple[str, ...]:

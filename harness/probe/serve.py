@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import importlib
 import json
 import os
 import platform
@@ -71,7 +72,7 @@ def connected(backend: str, threads: int, flags: Mapping[str, str], plugins: Seq
     version = getattr(harness, "__version__", "of unknown version")
     where = f"its harness {version} in {os.path.dirname(str(harness.__file__))}"  # noqa: PTH120
     try:
-        from harness.worker import bridge
+        bridge: Any = importlib.import_module("harness.worker.bridge")
     except ModuleNotFoundError as error:
         if error.name not in ("harness.worker", "harness.worker.bridge"):
             raise NoBridgeError(f"{where} lacks {error.name}: install it there") from error
