@@ -18,9 +18,9 @@ WIDTH: Final = 100
 MOST_PAIRS: Final = 24
 MOST_NOTES: Final = 6
 MOST_ALIKE: Final = 3
+"""Pairs named that could not be measured for the same reason."""
 MOST_LINES: Final = 6
 """Of one reason."""
-"""Pairs named that could not be measured for the same reason."""
 _LEAST_CASE: Final = 9
 """Columns that the name of a case keeps at least when its middle is left out."""
 _HEADS: Final = ("base", "head", "head / base", "digits")
