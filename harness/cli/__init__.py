@@ -76,14 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = harness.main(args=given, prog_name="harness", standalone_mode=False, obj=given)
         sys.stdout.flush()
     except UserError as error:
-        _tell(f"harness: {error}")
+        tell(f"harness: {error}")
         return error.exit_code
     except click.ClickException as error:
         with _unread(sys.stderr):
             error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
-        _tell("harness: interrupted")
+        tell("harness: interrupted")
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
         discard(sys.stdout)
@@ -91,9 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # never exit code 1: a fault of ours does not say that something got worse
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             discard(sys.stdout)
-            _tell(f"harness: cannot write {error.filename or 'standard output'}: {error.strerror}")
+            tell(f"harness: cannot write {error.filename or 'standard output'}: {error.strerror}")
             return 3
-        _tell(traceback.format_exc() + "harness: this is a defect of the harness; what was measured is kept")
+        tell(traceback.format_exc() + "harness: this is a defect of the harness; what was measured is kept")
         return 3
     finally:
         with _unread(sys.stderr):
@@ -128,7 +128,7 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(descriptor, "r" if descriptor == 0 else "w", closefd=False))
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
     """Print to standard error; where nobody can read it, the exit code still stands."""
     from harness.report.view.visible import visible
 

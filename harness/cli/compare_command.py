@@ -75,19 +75,21 @@ def command(format_: str, profile: str | None, **asked: Any) -> int:
     \b
       formulation=F  backend=B  dtype=D  axis.NAME=VALUE
 
-    Both are measured in turn, in one session, on the same inputs. A slowdown fails once it is beyond the
-    threshold in several sets of fresh workers; a loss of digits fails whatever it buys.
+    Both are measured in turn, in one session, on inputs that this harness makes: the same for both, unless
+    they differ in a dtype or an axis. A slowdown fails once several sets of fresh workers show it again; a
+    loss of digits fails whatever it buys.
 
     Exit codes: 0 nothing got worse · 1 something did · 3 some cells could not be measured or judged ·
     130 interrupted, what was found is kept.
     """  # noqa: D301 - click's own mark
     from harness import comparing
+    from harness.cli import tell
     from harness.execute import progress
 
     made = comparing.compare(
         profile=profile or "default",
         progress=progress(),
-        told=lambda line: click.echo(line, err=True),
+        told=tell,
         command=click.get_current_context().find_root().obj,
         **asked,
     )
