@@ -103,7 +103,8 @@ def _change_of_digits(was: Row, now: Row) -> tuple[str, str] | None:
     digits = f"{old * DIGITS_PER_BIT:.1f} → {new * DIGITS_PER_BIT:.1f} digits"
     if new > old:
         return "better", digits
-    within_an_ulp = was.get("dtype") == now.get("dtype") and (now.get("max_ulp") or math.inf) <= 1
+    ulp = now.get("max_ulp")
+    within_an_ulp = was.get("dtype") == now.get("dtype") and ulp is not None and ulp <= 1
     return None if within_an_ulp else ("worse", digits)
 
 
