@@ -18,9 +18,9 @@ from harness.compare.measure import Measuring, Settings, Timed
 from harness.compare.model import Comparison, Side
 from harness.compare.pairs import CellPair
 from harness.errors import CouldNotMeasureError, InterruptedRunError
-from harness.execute import Executed, Options, Programs, Progress, execute
+from harness.execute import Options, Programs, Progress, execute
 from harness.execute.loop import Loop, StopAsked
-from harness.execute.options import Unwritten
+from harness.execute.options import Unwritten, cores
 from harness.execute.problems import groups_of
 from harness.execute.progress import Estimate
 from harness.execute.scratch import Scratch
@@ -33,6 +33,7 @@ from harness.model import Cell, Plan
 from harness.store import Run
 from harness.store.environment import cpu_model
 from harness.timing import paired
+from harness.timing.conditions import steal_s
 
 ROUNDS: Final = "rounds.jsonl"
 
@@ -118,7 +119,7 @@ def run(work: Work, *, folder: Path, cache: Path, options: Options, progress: Pr
         There is no room to write.
     """
     start, state = time.monotonic(), _State()
-    before = _steal()
+    before = steal_s()
     programs = {name: programs_of(side, work.plugins) for name, side in work.sides.items()}
     try:
         for name in SIDES:
@@ -133,7 +134,7 @@ def run(work: Work, *, folder: Path, cache: Path, options: Options, progress: Pr
     finally:
         progress.close()
     seconds = time.monotonic() - start
-    conditions = {**_machine(), "steal_fraction": _fraction(before, _steal(), seconds)}
+    conditions = {**_machine(), "steal_fraction": _fraction(before, steal_s(), seconds)}
     comparison = _composed(work, state, seconds, conditions)
     return Compared(comparison, state.runs.get("base"), state.runs.get("head"))
 
@@ -180,13 +181,13 @@ def _judge_accuracy(
     cache: Path,
     options: Options,
     progress: Progress,
-) -> Executed:
+) -> None:
     """Run and judge the cells of one side, in a folder of its own."""
     cells = _once(getattr(pair, name) for pair in work.pairs)
     plan = _part(work.plan, cells)
     opened = store.start(plan, folder / name)
     try:
-        done = execute(
+        execute(
             plan,
             folder=folder / name,
             cache=cache,
@@ -211,7 +212,6 @@ def _judge_accuracy(
         for cell in cells
         if not has_output(records.get(cell.id, {}))
     }
-    return done
 
 
 def _once(cells: Iterable[Cell]) -> tuple[Cell, ...]:
@@ -352,19 +352,11 @@ def _notes(work: Work, state: _State) -> Iterator[str]:
 
 
 def _machine() -> dict[str, Any]:
-    from harness.execute.options import cores
-
     return {
         "cpu": cpu_model(),
         "cores": cores(),
         "load_1min": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
-
-
-def _steal() -> float | None:
-    from harness.timing.conditions import steal_s
-
-    return steal_s()
 
 
 def _fraction(before: float | None, after: float | None, seconds: float) -> float | None:
