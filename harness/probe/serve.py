@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ..channel import Channel, limit_memory
 from ..protocol import PROTOCOL_VERSION
+from ..timing.clock import MeasureError
 from .bench import Bench
 
 BRIDGE_VERSION: Final = 1
@@ -99,5 +100,7 @@ def answer(bench: Bench, side: Any, request: Mapping[str, Any]) -> dict[str, Any
         if do == "facts":
             return {"status": "ok", "facts": side.facts}
         return {**subject, "status": "ok", **bench.answer(str(do), request), **side.environment_left()}
+    except MeasureError as error:  # ours: the side knows another class of that name
+        return {**subject, "status": "error", "error": str(error), **side.environment_left()}
     except Exception as error:
         return {**subject, **side.failure(error), **side.environment_left()}
