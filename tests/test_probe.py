@@ -102,7 +102,6 @@ class Probe:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Callable[..., Probe]]:
-    """Return a function that starts a probe of this test alone."""
     every: list[Probe] = []
 
     def start(programs: Programs | None = None, **more: Any) -> Probe:
@@ -128,9 +127,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
 
 def test_hello_tells_what_a_workers_does_and_how_it_is_laid_out(shared: Probe) -> None:
     hello = shared.hello
+    facts = hello["facts"]
     assert (hello["hello"], hello["status"], hello["backend"]) == (PROTOCOL_VERSION, "ok", "numpy")
     assert hello["pid"] == shared.process.pid  # also where it executed itself again
-    facts = hello["facts"]
     assert facts["numpy"] == np.__version__
     assert facts["harness"] == __version__
     assert facts["python"] == platform.python_version()
@@ -174,7 +173,7 @@ def test_a_cell_is_opened_calibrated_and_measured(shared: Probe) -> None:
 
 
 def test_short_calls_are_measured_many_at_a_time(shared: Probe) -> None:
-    shared.open("scaled")
+    assert shared.open("scaled")["status"] == "ok"
     found = shared.ask("calibrate", cell="scaled")
     assert found["calls"] > 10
     assert shared.slot("scaled", calls=found["calls"])["seconds"] > 0
@@ -211,9 +210,8 @@ def test_what_is_closed_is_forgotten(shared: Probe) -> None:
 @pytest.mark.parametrize(
     ("do", "message", "says"),
     [
-        ("dance", {}, "unknown request 'dance'; allowed: run, facts, open, calibrate, slot, close"),
+        ("time", {"cells": []}, "unknown request 'time'; allowed: run, facts, open, calibrate, slot, close"),
         ("open", {"cell": "x"}, "KeyError"),
-        ("time", {"cells": []}, "unknown request 'time'"),
     ],
 )
 def test_what_it_cannot_do_is_told(shared: Probe, do: str, message: Mapping[str, Any], says: str) -> None:
@@ -333,9 +331,8 @@ def test_a_harness_that_cannot_be_asked(
     assert (probe.hello["hello"], probe.hello["status"]) == (PROTOCOL_VERSION, "error")
     for words in says:
         assert words in probe.hello["error"]
-    if "OSError" not in says[0] and "SyntaxError" not in says[0]:
-        assert "its harness 9.8 in " + str(tmp_path / "side" / "harness") in probe.hello["error"]
-        assert "install" in probe.hello["error"]
+    if "Error" not in says[0]:  # what it raised says where
+        assert f"its harness 9.8 in {tmp_path / 'side' / 'harness'}" in probe.hello["error"]
     assert probe.process.wait(10) == 3
 
 
@@ -430,8 +427,7 @@ LOADED = sorted(
 def test_what_is_loaded_under_the_alias_names_no_harness(path: Path) -> None:
     """`import harness` there is the side's: only the bridge is asked for, by the one file that does."""
     found = {name for name in imports_of(ROOT / "harness" / path) if name.partition(".")[0] == "harness"}
-    allowed = {"harness", "harness.worker.bridge"} if path == Path("probe/serve.py") else set()
-    assert found == allowed
+    assert found == ({"harness", "harness.worker.bridge"} if path == Path("probe/serve.py") else set())
 
 
 def test_a_new_version_of_the_bridge_is_a_new_version() -> None:
@@ -448,7 +444,7 @@ def test_a_new_version_of_the_bridge_is_a_new_version() -> None:
 
 def mappings(probe: Probe) -> dict[str, str]:
     """Return where each file begins in a probe's memory."""
-    found: dict[str, str] = {}
+    found = {}
     for line in Path(f"/proc/{probe.process.pid}/maps").read_text().splitlines():
         fields = line.split(maxsplit=5)
         if len(fields) == 6 and fields[5].startswith("/"):
