@@ -54,7 +54,7 @@ class FakeTrio:
     def begin(self, subject: Subject, clock: Callable[[], float]) -> Series:
         self.begun.append(subject.name)
         self._fail(subject.name, "begin")
-        return Series(subject, "wall", 15, 4, self.model.looks, 0.01)
+        return Series(subject, "wall", "hot", 15, 4, self.model.looks, 0.01)
 
     def _fail(self, name: str, where: str) -> None:
         found = self.model.fails.get((name, where))

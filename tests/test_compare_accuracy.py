@@ -16,7 +16,7 @@ from harness.model import OUTCOMES
 GOOD = {
     "output": "s", "outcome": "ok", "verdict": "pass", "reason": "bound_ratio 0.2 ≤ 1", "bound_ratio": 0.2,
     "bits": 22.0, "max_ulp": 2.0, "dtype": "float32", "compute_dtype": "float32",
-    "inputs_digest": "i", "result_digest": "r",
+    "axes": '{"n": 8}', "inputs_digest": "i", "result_digest": "r",
 }  # fmt: skip
 
 
@@ -132,6 +132,14 @@ def test_another_dtype_is_compared_by_digits() -> None:
     found = change({}, narrow)
     assert (found.word, found.reason) == ("worse", "6.6 → 3.0 digits")
     assert change(narrow, {}).word == "better"
+
+
+def test_digits_of_another_value_of_an_axis_are_no_loss_within_its_bound() -> None:
+    other = {"axes": '{"n": 64}', "inputs_digest": "j", "result_digest": "q", "bits": 12.0}
+    assert change({}, other).word == "not_compared"
+    broken = {**other, "verdict": "fail", "reason": "bound_ratio 2 > 1"}
+    assert change({}, broken).word == "worse"
+    assert change({}, {**other, "outcome": "overflow", "verdict": "fail"}).word == "worse"
 
 
 def test_a_result_within_one_unit_lost_nothing_that_its_dtype_holds() -> None:

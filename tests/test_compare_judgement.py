@@ -21,7 +21,7 @@ from tests.modelled_times import Model, cell, measured
 GOOD = {
     "output": "s", "outcome": "ok", "verdict": "pass", "reason": "", "bound_ratio": 0.2, "bits": 22.0,
     "max_ulp": 2.0, "dtype": "float32", "compute_dtype": "float32", "inputs_digest": "i",
-    "result_digest": "r",
+    "result_digest": "r", "axes": "{}",
 }  # fmt: skip
 DIGITS: dict[str, dict[str, Any]] = {
     "same": {},
@@ -235,8 +235,8 @@ def test_the_numbers_are_those_of_the_rounds_that_judge(speeds: dict[str, Timed]
 @pytest.mark.parametrize(
     ("speed", "says"),
     [
-        ("slower", "beyond 3.0% in 3 of 3 fresh sets of workers"),
-        ("faster", "beyond 3.0% in 3 of 3 fresh sets of workers"),
+        ("slower", "beyond 3.0%, shown again by 3 of 3 fresh sets"),
+        ("faster", "beyond 3.0%, shown again by 3 of 3 fresh sets"),
         ("same", "below 3.0% after 20 rounds"),
         ("undecided", "% after 180 rounds"),
         ("refuted", "slower in the first workers, shown again by 0 of 1 fresh sets"),

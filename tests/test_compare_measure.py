@@ -205,7 +205,7 @@ def confirmed_by(name: str, above: int, below: int) -> Timed:
 
     def series(ds: list[float]) -> Series:
         found = [{"base": (1.0, 1.0), "twin": (1.0, 1.0), "head": (1 + d, 1 + d)} for d in ds]
-        return Series(Subject(name, {}, 1.0), "wall", 1, 1, (10,), 0.0, found)
+        return Series(Subject(name, {}, 1.0), "wall", "hot", 1, 1, (10,), 0.0, found)
 
     pair.series = series([0.1] * 10)
     pair.fresh = [series([0.1] * above + [0.0] * below) for _ in range(3)]

@@ -69,6 +69,7 @@ class StandIn:
         if do == "calibrate":
             return {
                 "timer": "wall",
+                "cache": "hot",
                 "calls": 30,
                 "seconds_per_call": CALL_S[self.side],
                 "overhead_fraction": 0.01,
@@ -118,10 +119,10 @@ def test_all_sides_open_the_subject_and_the_base_alone_counts_calls() -> None:
 def test_long_blocks_are_fewer(calls: int, call_s: float, sub_blocks: int) -> None:
     machine = Machine()
     machine.answers["base", "calibrate"] = lambda request: {
-        "timer": "wall", "calls": calls, "seconds_per_call": call_s, "overhead_fraction": 0.0
+        "timer": "wall", "cache": "cold", "calls": calls, "seconds_per_call": call_s, "overhead_fraction": 0.0
     }  # fmt: skip
     series = trio(machine).begin(subject(budget_s=10), machine.clock)
-    assert series.sub_blocks == sub_blocks
+    assert (series.sub_blocks, series.cache) == (sub_blocks, "cold")
     # six slots a round, each with copies made anew, which take as long at most
     slot_s = sub_blocks * calls * call_s
     assert series.looks == planned_looks(6 * (slot_s + min(slot_s, 1e-3)), 10)
@@ -310,6 +311,13 @@ def test_subjects_that_are_known_are_not_opened_twice_and_forgotten_ones_are() -
     assert opened == {"one": 6, "other": 3}
 
 
+def test_one_that_dies_when_it_forgets_stops_no_other() -> None:
+    machine = Machine()
+    machine.answers["twin", "close"] = raising("crashed", "killed by SIGSEGV")
+    trio(machine).forget()
+    assert [side for side, r in machine.asked if r["do"] == "close"] == list(SIDES)
+
+
 def test_what_is_dead_is_not_asked_to_forget() -> None:
     machine = Machine()
     workers = trio(machine)
@@ -346,7 +354,7 @@ def test_linear_drift_cancels(slope: float, seed: int, twins: bool) -> None:
 
 def test_the_twin_counts_as_a_base() -> None:
     found = {"base": (1.0, 1.0), "twin": (4.0, 4.0), "head": (2.0, 2.0)}
-    series = Series(subject(), "wall", 1, 1, (20,), 0.0, [found])
+    series = Series(subject(), "wall", "hot", 1, 1, (20,), 0.0, [found])
     assert series.ds() == [0.0]  # 2 is the geometric mean of 1 and 4
     assert series.nulls() == [pytest.approx(math.log(4))]
     assert series.times("base") == [1.0, 1.0]
