@@ -48,7 +48,7 @@ class Record:
     op: str
     threads: int
     loaded: bool
-    family: int
+    family: str
     planted: float
     verdict: str
     seconds: float
@@ -56,6 +56,8 @@ class Record:
     threshold: float
     says: Mapping[tuple[str, str], str]
 
+
+SLOTS = ("base", "head", "sequential_base", "sequential_head")
 
 # -------------------------------------------------------------------------------------------------- reading
 
@@ -66,16 +68,22 @@ def read(path: Path) -> list[Record]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-    found = []
+    found, few = [], 0
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                found.append(record(json.loads(line)))
+                value = json.loads(line)
+                if min(len(value[side]) for side in SLOTS) < FEWEST:
+                    few += 1  # calls so slow that the budget held no more, or not measured by turns
+                    continue
+                found.append(record(value))
             except (ValueError, KeyError, TypeError) as error:
                 what = f"no {error}" if isinstance(error, KeyError) else error
                 raise InputError(f"{path}, line {number}: {what}") from error
         if number % 50 == 0:
             print(f"{number} of {len(lines)} lines", file=sys.stderr)
+    if few:
+        print(f"{path}: {few} comparisons of fewer than {FEWEST} slots are left out", file=sys.stderr)
     if not found:
         raise InputError(f"{path}: no comparison")
     return found

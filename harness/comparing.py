@@ -124,7 +124,10 @@ def compare(
     plan, pairs, alone = _planned(cases, profile, selection, base, head)
     wanted = list(dict.fromkeys(cell.backend for pair in pairs for cell in (pair.base, pair.head)))
     cache = api.cache_folder()
-    with sides.prepared(base, head, plugins=plugins, backends=wanted, cache=cache, told=told) as (a, b):
+    with (
+        claimed_folder(api.ROOT, "-compare") if out is None else _named(Path(out)) as folder,
+        sides.prepared(base, head, plugins=plugins, backends=wanted, cache=cache, told=told) as (a, b),
+    ):
         work = comparing.Work(
             plan=plan,
             pairs=pairs,
@@ -135,17 +138,16 @@ def compare(
             allow_accuracy_loss=allow_accuracy_loss,
             differences=sides.differences(a, b),
         )
-        with claimed_folder(api.ROOT, "-compare") if out is None else _named(Path(out)) as folder:
-            found = comparing.run(
-                work, folder=folder, cache=cache, options=options, progress=progress or Silent()
+        found = comparing.run(
+            work, folder=folder, cache=cache, options=options, progress=progress or Silent()
+        )
+        comparison = found.comparison
+        if command:
+            comparison = replace(
+                comparison, settings={**comparison.settings, "command": ["harness", *_without_out(command)]}
             )
-            comparison = found.comparison
-            if command:
-                comparison = replace(
-                    comparison, settings={**comparison.settings, "command": ["harness", *command]}
-                )
-            store.write(comparison, folder)
-            reports = write_comparison_reports(comparison, folder, found.head)
+        store.write(comparison, folder)
+        reports = write_comparison_reports(comparison, folder, found.head)
     return Made(comparison, folder, reports, plan.cases)
 
 
@@ -165,6 +167,18 @@ def _planned(
     taken = [case for case in cases if selection.takes_case(case)]
     plan = make_plan(with_axis_values(taken or cases, *sides), profile=profile, selection=selection)
     return (plan, *pairs_of(plan.cells, *sides))
+
+
+def _without_out(command: Sequence[str]) -> list[str]:
+    """Return a command line without its folder, which will hold something when it is repeated."""
+    kept: list[str] = []
+    words = iter(command)
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            kept.append(word)
+    return kept
 
 
 @contextmanager

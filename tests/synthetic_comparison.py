@@ -136,7 +136,7 @@ def pair(number: int, kind: str, ratio: float, half: float, scatter: random.Rand
     speed = "fail" if low > 1 + delta else "pass" if high < 1 + delta else "inconclusive"
     shown, percent = f"{ratio:.3f} × [{low:.3f}, {high:.3f}]", f"{delta:.1%}"
     said = {
-        "fail": f"{shown}, beyond {percent} in 3 of 3 fresh sets of workers",
+        "fail": f"{shown}, beyond {percent}, shown again by 3 of 3 fresh sets",
         "pass": f"{shown}, below {percent} after 20 rounds",
         "inconclusive": f"{shown} holds {percent} after 180 rounds",
     }

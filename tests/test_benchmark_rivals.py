@@ -283,7 +283,6 @@ def test_asv_cannot_tell_is_counted_apart(evaluate):
     ("change", "message"),
     [
         ({"verdict": "failed"}, "line 2: verdict 'failed' is none of fail, pass, inconclusive"),
-        ({"head": [1.0] * 8}, "line 2: head has 8 slots; 9 are needed"),
         ({"sequential_head": [1.0] * 8 + [0.0]}, "line 2: sequential_head holds what is not a time"),
         ({"planted": 0}, "line 2: planted 0 is not a ratio"),
     ],
@@ -293,6 +292,14 @@ def test_bad_lines_are_named(evaluate, tmp_path, change, message):
     path.write_text("\n".join(json.dumps(each) for each in (line(), line(**change))), encoding="utf-8")
     with pytest.raises(evaluate.InputError, match=message):
         evaluate.read(path)
+
+
+def test_what_has_too_few_slots_is_left_out_and_counted(evaluate, tmp_path, capsys):
+    path = tmp_path / "comparisons.jsonl"
+    lines = (line(), line(head=[1.0] * 8), line(sequential_base=[]))
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert len(evaluate.read(path)) == 1
+    assert "2 comparisons of fewer than 9 slots are left out" in capsys.readouterr().err
 
 
 def test_what_is_no_comparison_is_named(evaluate, tmp_path):

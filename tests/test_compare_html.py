@@ -139,7 +139,7 @@ def test_the_table_holds_what_the_plot_shows() -> None:
     assert [row[1].split()[0] for row in rows] == [pair.verdict for pair in made.pairs]
     slow = rows[3]
     assert slow[1:6] == ["fail slower", "166 µs", "247 µs", "1.482 [1.467, 1.496]", "15.1"]
-    assert slow[6].endswith("beyond 2.0% in 3 of 3 fresh sets of workers")
+    assert slow[6].endswith("beyond 2.0%, shown again by 3 of 3 fresh sets")
     plotted = forest(made.pairs)
     assert plotted is not None
     by_cell = {row[0]: row for row in rows}

@@ -61,7 +61,7 @@ def test_a_kernel_is_the_first_formulation_that_a_backend_has() -> None:
 
 
 def test_both_ratios_of_a_series_are_told_with_their_intervals() -> None:
-    series = Series(Subject("dot 64", {}, 1.0), "wall", 10, 4, (20,), 0.0)
+    series = Series(Subject("dot 64", {}, 1.0), "wall", "hot", 10, 4, (20,), 0.0)
     steps = [0.001 * n for n in range(-10, 10)]
     for step in steps:
         base, twin = 1e-6, 1e-6 * math.exp(step)
@@ -96,7 +96,7 @@ for line in sys.stdin:
     if asked["do"] == "open":
         reply |= {"timers": ["wall"], "build_s": 1e-3}
     elif asked["do"] == "calibrate":
-        reply |= {"calls": 3, "seconds_per_call": 2e-5, "timer": "wall", "overhead_fraction": 0.0}
+        reply |= {"calls": 3, "seconds_per_call": 2e-5, "timer": "wall", "cache": "hot", "overhead_fraction": 0.0}
     elif asked["do"] == "slot":
         slots += 1
         reply |= {"seconds": 2e-5}

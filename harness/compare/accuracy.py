@@ -75,6 +75,8 @@ def _change(was: Row, now: Row) -> tuple[str, str]:
         return ("worse" if worse else "better"), f"outcome {was['outcome']} → {now['outcome']}"
     if now["verdict"] == "fail" and was["verdict"] != "fail":
         return "worse", str(now["reason"])
+    if was["axes"] != now["axes"]:
+        return "not_compared", ""  # the digits of two problems, each within its bound, are no loss or gain
     found = _change_of_error(was, now) if _same_bound(was, now) else _change_of_digits(was, now)
     if found is not None:
         return found

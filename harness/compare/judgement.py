@@ -81,8 +81,11 @@ def judged(pair: CellPair, timed: Timed | None, known: Known) -> Pair:
     verdict, kind, reason = _verdict(accuracy, timed, error, known)
     found = timed.interval if timed is not None and timed.judged else None
     ds = [] if timed is None else timed.ds
+    about = _identity(pair.head, pair.base)
+    if timed is not None and timed.series is not None:
+        about["cache"] = timed.series.cache
     return Pair(
-        **_identity(pair.head, pair.base),
+        **about,
         verdict=verdict,
         kind=kind,
         reason=reason,
@@ -183,7 +186,7 @@ def _speed_in_words(timed: Timed) -> str:
     shown = f"{math.exp(median(timed.ds)):.3f} × [{low:.3f}, {high:.3f}]"
     rounds = f"{len(timed.ds)} rounds"
     if timed.shown:
-        return f"{shown}, beyond {delta} in {len(timed.fresh)} of {len(timed.fresh)} fresh sets of workers"
+        return f"{shown}, beyond {delta}, shown again by {len(timed.fresh)} of {len(timed.fresh)} fresh sets"
     if timed.screened in TO_CONFIRM and not any(series.rounds for series in timed.fresh):
         return f"{shown}: {timed.screened} in the first workers, not confirmed yet"
     if timed.screened in TO_CONFIRM:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +43,7 @@ class Settings:
     floor
         δ is never less.
     budget_s
-        What the rounds of one pair may take in one set of workers.
+        What the rounds of one pair may take in its first set of workers; what confirms takes as many.
     sets
         Fresh sets of workers in which a slowdown must show again.
     seed
@@ -183,7 +182,8 @@ class Measuring:
         if found:
             self._session.progress.begin("confirmation", len(found) * self._settings.sets)
             for number in range(1, self._settings.sets + 1):
-                for keys, pairs in self._by_keys([pair for pair in found if not pair.refuted]):
+                still = [pair for pair in found if not pair.refuted and pair.error is None]
+                for keys, pairs in self._by_keys(still):
                     self._in_fresh_workers(keys, pairs, number, self._confirm_batch)
             refuted = sum(pair.refuted for pair in found)
             self._session.progress.end(f"{len(found) - refuted} of {len(found)} shown again")
@@ -217,7 +217,7 @@ class Measuring:
                         series = _of_set(pair, number)
                         if series is not None:
                             self._record(_as_plain(pair, series, number))
-                self._forget(trio)
+                trio.forget()
         except BaseException:
             trio.close(patience_s=0)
             raise
@@ -227,10 +227,6 @@ class Measuring:
         """Return a fresh set of workers; what confirms needs no twin, for the null is known by then."""
         sides = {"base": keys[0], "head": keys[1]}
         return set_of_workers(self._session, sides, self._programs, self._chance, twin=twin)
-
-    def _forget(self, trio: Trio) -> None:
-        with contextlib.suppress(SideError):  # it died after its last cell: the next is opened in a new one
-            trio.forget()
 
     def _batches(self, pairs: Sequence[Timed]) -> list[list[Timed]]:
         batches: list[list[Timed]] = []
@@ -370,6 +366,9 @@ class Measuring:
     def judge(self) -> None:
         """Give each pair its verdict, from what was measured so far."""
         for pair in self.pairs:
+            if pair.error is None and pair.screened in ("not slower", "undecided"):
+                pair.threshold = self._threshold_of(pair)  # more nulls are known than at its last look
+                pair.screened = paired.screen(pair.interval, pair.threshold, self._settings.floor)
             known = pair.error is None and pair.screened in ("not slower", "faster")
             pair.verdict = "pass" if known else "inconclusive"
         for direction in TO_CONFIRM:

@@ -280,19 +280,26 @@ def measuring(
     groups = {cell.id: by_key[cell.problem] for cell in cells}
     largest = max(group.estimate_bytes for group in groups.values())
     scratch = Scratch(options.scratch, options.scratch_bytes, largest)
+    path = folder / ROUNDS
     try:
-        with Loop() as loop, (folder / ROUNDS).open("a", encoding="utf-8") as file:
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        scratch.close()
+        raise CouldNotMeasureError(f"cannot write {path}: {error.strerror}") from None
+    try:
+        with Loop() as loop, file:
             session = Session(
                 folder, cache, options, Unwritten(), progress, Estimate(0, 0.0, 0), loop, scratch
             )
 
             def record(found: Mapping[str, Any]) -> None:
-                file.write(json.dumps(found, ensure_ascii=False) + "\n")
-                file.flush()
+                try:
+                    file.write(json.dumps(found, ensure_ascii=False) + "\n")
+                    file.flush()
+                except OSError as error:
+                    raise CouldNotMeasureError(f"cannot write {path}: {error.strerror}") from None
 
             yield kind(session, pairs, groups, programs, settings, record)
-    except OSError as error:
-        raise CouldNotMeasureError(f"cannot write {folder / ROUNDS}: {error.strerror}") from None
     finally:
         scratch.close()
 

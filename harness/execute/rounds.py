@@ -7,8 +7,10 @@ number of calls is the base's for all three.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -22,6 +24,10 @@ SIDES: Final = ("base", "twin", "head")
 SUB_BLOCKS: Final = ((5e-4, 4), (5e-3, 2))
 """Up to so many seconds of a sub-block, how many a slot has: the fastest of several escapes pre-emption, and
 what is long escapes none. Beyond the last, one."""
+
+SETTLE_S: Final = 2e-3
+"""Before a slot of several threads: those of another worker's last slot spin for a while, on cores that it
+needs (libgomp: 300,000 turns, about a millisecond)."""
 
 _PATIENCE: Final = 20.0
 """Beside the time allowed to a call, the multiple of a slot's usual time that one may take."""
@@ -53,6 +59,8 @@ class Series:
 
     subject: Subject
     timer: str
+    cache: str
+    """As the timer measures: a GPU's first flushes its own, whatever a case declares."""
     calls: int
     sub_blocks: int
     looks: tuple[int, ...]
@@ -121,6 +129,7 @@ class Trio:
         series = Series(
             subject,
             str(found["timer"]),
+            str(found["cache"]),
             calls,
             sub_blocks,
             planned_looks(2 * len(self.probers) * slot_s, subject.budget_s),
@@ -146,6 +155,8 @@ class Trio:
         patience_s = self._timeout_s + _PATIENCE * series.calls * series.sub_blocks * self._usual_s(series)
         for side in (*order, *reversed(order)):
             self._open(side, series.subject)
+            if series.subject.threads > 1:
+                time.sleep(SETTLE_S)
             request = {
                 "do": "slot",
                 "cell": series.subject.name,
@@ -175,7 +186,7 @@ class Trio:
         """Open a subject on a side, unless the child that is there knows it; return what building takes."""
         prober = self.probers[side]
         key = side, subject.name
-        if key in self._opened and self._opened[key] is prober.child:
+        if prober.child is not None and self._opened.get(key) is prober.child:
             return 0.0
         found = self._ask(side, {"do": "open", **subject.requests[side]}, self._timeout_s)
         self._opened[key] = prober.child
@@ -192,7 +203,8 @@ class Trio:
         self._opened.clear()
         for side, prober in self.probers.items():
             if prober.child is not None:
-                self._ask(side, {"do": "close"}, self._timeout_s)
+                with contextlib.suppress(SideError):  # it died after its last cell
+                    self._ask(side, {"do": "close"}, self._timeout_s)
 
     def close(self, patience_s: float = 2.0) -> None:
         """End the workers."""

@@ -55,7 +55,9 @@ class _Open:
     request: Mapping[str, Any]
     thunk: Thunk
     copies: int
-    """Of its inputs; more than one is a rotation."""
+    """Of its inputs."""
+    rotated: bool
+    """Whether calls go through copies in turn, if only through one that no cache holds."""
     build_s: float
     """What building it anew takes, its first call included."""
     stale_s: float = 0.0
@@ -76,10 +78,26 @@ class Bench:
     def __init__(self, side: Any) -> None:
         self._side = side
         self._cells: dict[str, _Open] = {}
-        self._first, *others = _timers(side)
-        rotating = () if self._first.cache == "cold" else (RotationTimer(self._first),)
-        self._timers = {timer.name: timer for timer in (self._first, *others, *rotating)}
+        self._make_timers()
+        self._warm = False
         gc.disable()
+
+    def _make_timers(self) -> None:
+        """Make the timers anew: those of graphs keep what they captured."""
+        self._first, *others = _timers(self._side)
+        rotating = () if self._first.cache == "cold" else (RotationTimer(self._first),)
+        self._timers: dict[str, Timer] = {t.name: t for t in (self._first, *others, *rotating)}
+
+    @property
+    def worn(self) -> bool:
+        """Whether another process is wanted for what comes next: a capture failed, or the device is gone."""
+        if any(timer.spoiled for timer in self._timers.values()):
+            return True
+        try:
+            self._side.synchronize()
+        except Exception:
+            return True
+        return False
 
     def answer(self, do: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reply to one request; raises what a kernel raises, MeasureError, ValueError."""
@@ -91,23 +109,25 @@ class Bench:
             return self._slot(request)
         if do == "close":
             self._cells.clear()
+            self._make_timers()
             gc.collect()
             return {}
         raise ValueError(f"unknown request {do!r}; allowed: run, facts, open, calibrate, slot, close")
 
     def _open(self, request: Mapping[str, Any]) -> dict[str, Any]:
         copies = 1
-        if request.get("cache") == "cold" and self._first.cache != "cold":
+        rotated = request.get("cache") == "cold" and self._first.cache != "cold"
+        if rotated:
             most = min(MOST_BYTES, memory_left() // 2)
             copies = copies_needed(request["input_bytes"], last_cache_bytes(), most_bytes=most)
         start = time.perf_counter()
-        thunk = self._built(request, copies, Random(0))  # noqa: S311
+        thunk = self._built(request, copies, rotated, Random(0))  # noqa: S311
         took = time.perf_counter() - start
         gc.collect()
-        self._cells[request["cell"]] = _Open(request, thunk, copies, took)
+        self._cells[request["cell"]] = _Open(request, thunk, copies, rotated, took)
         return {"timers": list(self._timers), "build_s": took}
 
-    def _built(self, request: Mapping[str, Any], copies: int, chance: Random) -> Thunk:
+    def _built(self, request: Mapping[str, Any], copies: int, rotated: bool, chance: Random) -> Thunk:
         """Return a thunk that has run once; one that changes the floating-point environment is not timed."""
 
         def build() -> Thunk:
@@ -118,8 +138,8 @@ class Bench:
         self._side.call(thunk)
         left = self._side.environment_left()
         if left:
-            raise ValueError(f"it leaves another floating-point environment: {left['fp_environment']}")
-        if copies == 1:
+            raise MeasureError(f"it leaves another floating-point environment: {left['fp_environment']}")
+        if not rotated:
             return thunk
         thunks = copied(thunk, build, copies)
         chance.shuffle(thunks)  # so that no neighbour in memory is fetched ahead
@@ -128,21 +148,30 @@ class Bench:
     def _calibrate(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return how many calls a sub-block holds, and by which timer."""
         cell = self._cells[request["cell"]]
+        self._warm_up(cell.thunk)
         rules = Rules()
         cold = cell.request.get("cache") == "cold"
-        timer = RotationTimer(self._first) if cell.copies > 1 else self._first
+        timer = RotationTimer(self._first) if cell.rotated else self._first
         found = calibrate(timer, cell.thunk, timer.sub_block_s or rules.sub_block_s, rules.long_call_s)
         if found.seconds_per_call < GRAPH_BELOW_S and "cuda-graph" in self._timers and not cold:
             timer = self._timers["cuda-graph"]
             found = calibrate(timer, cell.thunk, rules.sub_block_s, rules.long_call_s)
-        nothing = empty if cell.copies == 1 else Rotation.of_nothing(cell.copies)
+        nothing = Rotation.of_nothing(cell.copies) if cell.rotated else empty
         empty_s = timer.measure(nothing, found.calls) / found.calls
         return {
             "timer": timer.name,
+            "cache": timer.cache,
             "calls": found.calls,
             "seconds_per_call": found.seconds_per_call,
             "overhead_fraction": empty_s / found.seconds_per_call if found.seconds_per_call > 0 else 1.0,
         }
+
+    def _warm_up(self, thunk: Thunk) -> None:
+        """Run a thunk until the device is at its clock, once a process; a CPU asks for none."""
+        start = self._first.now()
+        while not self._warm and self._first.now() - start < self._first.warm_s:
+            self._first.measure(thunk, 1)
+        self._warm = True
 
     def _slot(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the seconds of a call in one slot."""
@@ -177,7 +206,7 @@ class Bench:
         _give_back_free_memory()
         blocks = [bytearray(_block(chance)) for _ in range(chance.randrange(_BLOCKS))]
         cell.blocks.append([*blocks, _touched(chance.randrange(_PAGES))])
-        cell.thunk = self._built(cell.request, cell.copies, chance)
+        cell.thunk = self._built(cell.request, cell.copies, cell.rotated, chance)
         cell.build_s, cell.stale_s = time.perf_counter() - start, 0.0
 
 

@@ -101,6 +101,8 @@ def answer(bench: Bench, side: Any, request: Mapping[str, Any]) -> dict[str, Any
             return {"status": "ok", "facts": side.facts}
         return {**subject, "status": "ok", **bench.answer(str(do), request), **side.environment_left()}
     except MeasureError as error:  # ours: the side knows another class of that name
-        return {**subject, "status": "error", "error": str(error), **side.environment_left()}
+        failure = {"status": "error", "error": str(error)}
     except Exception as error:
-        return {**subject, **side.failure(error), **side.environment_left()}
+        failure = side.failure(error)
+    worn = {"replace": True} if bench.worn else {}
+    return {**subject, **failure, **worn, **side.environment_left()}
