@@ -81,6 +81,19 @@ def dot_twice(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     return thunk
 
 
+@formulation("dot", "as-found", title="planted: as-found", compute=HONEST)
+def dot_as_found(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
+    """Four times the work where $PLANTED_LACK is set, as another library in another environment."""
+    once, times = library("dot", xp, x, y), 4 if os.environ.get("PLANTED_LACK") else 1
+
+    def thunk() -> Any:
+        for _ in range(times - 1):
+            once()
+        return once()
+
+    return thunk
+
+
 @plant("dot", "dawdles")
 def dot_that_dawdles(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     import time
