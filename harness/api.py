@@ -25,7 +25,6 @@ from harness.registry import BACKENDS
 from harness.selection import Selection
 
 if TYPE_CHECKING:
-    from harness.compare.model import Comparison
     from harness.execute import Executed, Progress
     from harness.gate import Baseline, ExitCode, GateReport
     from harness.reference.elements import Reference
@@ -414,57 +413,6 @@ def _compare(run: Run, accepted: Baseline) -> GateReport:
 
 def _case_paths(run: Run) -> dict[str, str]:
     return {case.name: case.path for case in run.plan.cases.values()}
-
-
-# ---- comparisons -----------------------------------------------------------------------------------
-
-
-def load_comparison(folder: PathLike) -> Comparison:
-    """Open a comparison that was made: the folder that holds its `comparison.json`.
-
-    Raises
-    ------
-    UsageError
-        There is none, it is damaged, or a newer version wrote it.
-    """
-    from harness.compare.store import read
-
-    return read(Path(folder))
-
-
-def report_comparison(folder: PathLike, formats: Sequence[str] | None = None) -> dict[str, Path]:
-    """Write the reports of a comparison into its folder again, and return format → file.
-
-    Parameters
-    ----------
-    folder
-        The comparison's.
-    formats
-        Which; left out: those that a comparison writes.
-
-    Raises
-    ------
-    UsageError
-        There is no comparison, it is damaged, or has no such report.
-    CouldNotMeasureError
-        A file cannot be written.
-    """
-    from harness.report.comparison import IN_THE_FOLDER, write_comparison_reports
-
-    where, wanted = Path(folder), IN_THE_FOLDER if formats is None else formats
-    return write_comparison_reports(load_comparison(where), where, head_of_comparison(where), wanted)
-
-
-def head_of_comparison(folder: PathLike) -> Run | None:
-    """Return the run of a comparison's head; None where it was interrupted before that was made.
-
-    Raises
-    ------
-    UsageError
-        It cannot be read.
-    """
-    head = Path(folder) / "head"
-    return load(head) if (head / "plan.json").is_file() else None
 
 
 # ---- certified references --------------------------------------------------------------------------

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.compare.pairs import CellPair
     from harness.execute import Progress
     from harness.model import Case, Cell
+    from harness.store import Run
 
 LEAST_THRESHOLD = 0.005
 """No rounds of ours tell less apart."""
@@ -193,3 +194,51 @@ def _named(folder: Path) -> Iterator[Path]:
             f"cannot write to the output folder {folder}: {error.strerror}", "choose another with --out"
         ) from None
     yield folder
+
+
+def load(folder: api.PathLike) -> Comparison:
+    """Open a comparison that was made: the folder that holds its `comparison.json`.
+
+    Raises
+    ------
+    UsageError
+        There is none, it is damaged, or a newer version wrote it.
+    """
+    from harness.compare.store import read
+
+    return read(Path(folder))
+
+
+def report(folder: api.PathLike, formats: Sequence[str] | None = None) -> dict[str, Path]:
+    """Write the reports of a comparison into its folder again, and return format → file.
+
+    Parameters
+    ----------
+    folder
+        The comparison's.
+    formats
+        Which; left out: those that a comparison writes.
+
+    Raises
+    ------
+    UsageError
+        There is no comparison, it is damaged, or has no such report.
+    CouldNotMeasureError
+        A file cannot be written.
+    """
+    from harness.report.comparison import IN_THE_FOLDER, write_comparison_reports
+
+    where, wanted = Path(folder), IN_THE_FOLDER if formats is None else formats
+    return write_comparison_reports(load(where), where, head_of(where), wanted)
+
+
+def head_of(folder: api.PathLike) -> Run | None:
+    """Return the run of a comparison's head; None where it was interrupted before that was made.
+
+    Raises
+    ------
+    UsageError
+        It cannot be read.
+    """
+    head = Path(folder) / "head"
+    return api.load(head) if (head / "plan.json").is_file() else None

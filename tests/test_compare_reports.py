@@ -14,7 +14,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
-from harness import api
+from harness import comparing
 from harness.cli import main
 from harness.compare import store
 from harness.compare.model import KINDS, Comparison, Pair
@@ -382,12 +382,12 @@ def test_no_annotation_is_forged() -> None:
 def test_reports_are_written_again_from_the_folder(tmp_path: Path) -> None:
     made = synthetic.ordinary()
     store.write(made, tmp_path)
-    assert api.load_comparison(tmp_path) == made
-    assert api.head_of_comparison(tmp_path) is None
-    written = api.report_comparison(tmp_path)
+    assert comparing.load(tmp_path) == made
+    assert comparing.head_of(tmp_path) is None
+    written = comparing.report(tmp_path)
     first = {name: path.read_bytes() for name, path in written.items()}
-    assert {name: path.read_bytes() for name, path in api.report_comparison(tmp_path).items()} == first
-    assert list(api.report_comparison(tmp_path, ("csv",))) == ["csv"]
+    assert {name: path.read_bytes() for name, path in comparing.report(tmp_path).items()} == first
+    assert list(comparing.report(tmp_path, ("csv",))) == ["csv"]
 
 
 def test_the_command_line_reports_a_comparison(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

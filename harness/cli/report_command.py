@@ -78,7 +78,7 @@ def _report_comparison(folder: Path, formats: tuple[str, ...], out: str | None, 
     """Write the reports of a comparison, or print those that are printed."""
     from pathlib import Path
 
-    from harness import api
+    from harness import comparing
     from harness.cli.compare_summary import lines
     from harness.cli.output import say
     from harness.errors import UsageError
@@ -92,9 +92,9 @@ def _report_comparison(folder: Path, formats: tuple[str, ...], out: str | None, 
             f"{folder} is a comparison: it has a base, and no baseline",
             "leave out --baseline; the run of its head is in head/",
         )
-    comparison = api.load_comparison(folder)
+    comparison = comparing.load(folder)
     reports = [find_report(name) for name in wanted]
-    run = api.head_of_comparison(folder)
+    run = comparing.head_of(folder)
     for report in reports:
         if out in _STANDARD_OUTPUT or (out is None and report.printed):
             if report.name == "github" and out is None:
