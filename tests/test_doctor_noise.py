@@ -96,7 +96,8 @@ for line in sys.stdin:
     if asked["do"] == "open":
         reply |= {"timers": ["wall"], "build_s": 1e-3}
     elif asked["do"] == "calibrate":
-        reply |= {"calls": 3, "seconds_per_call": 2e-5, "timer": "wall", "cache": "hot", "overhead_fraction": 0.0}
+        reply |= {"calls": 3, "seconds_per_call": 2e-5, "overhead_fraction": 0.0}
+        reply |= {"timer": "wall", "cache": "hot"}
     elif asked["do"] == "slot":
         slots += 1
         reply |= {"seconds": 2e-5}
