@@ -67,6 +67,8 @@ class Timed:
     error: SideError | str | None = None
     screened: paired.Screened | None = None
     """None: not enough rounds, for it failed or was interrupted."""
+    looked: bool = False
+    """Whether it had its last look."""
     threshold: float = 0.0
     fresh: list[Series] = field(default_factory=list)
     """What was measured again."""
@@ -320,10 +322,10 @@ class Measuring:
         # what the null excuses is excused in the end only: until then more rounds may decide
         pair.threshold = self._threshold_of(pair) if last else self._settings.floor
         pair.screened = paired.screen(pair.interval, pair.threshold, self._settings.floor)
-        done = last or pair.screened != "undecided"
-        if done:
+        pair.looked = last or pair.screened != "undecided"
+        if pair.looked:
             self._session.progress.advance(pair.name, None)
-        return done
+        return pair.looked
 
     def _confirm_batch(self, trio: Trio, batch: Sequence[Timed], number: int) -> None:
         """Measure pairs again, as many rounds as they were screened by."""
@@ -366,7 +368,7 @@ class Measuring:
     def judge(self) -> None:
         """Give each pair its verdict, from what was measured so far."""
         for pair in self.pairs:
-            if pair.error is None and pair.screened in ("not slower", "undecided"):
+            if pair.error is None and pair.looked and pair.screened in ("not slower", "undecided"):
                 pair.threshold = self._threshold_of(pair)  # more nulls are known than at its last look
                 pair.screened = paired.screen(pair.interval, pair.threshold, self._settings.floor)
             known = pair.error is None and pair.screened in ("not slower", "faster")
