@@ -423,3 +423,12 @@ def test_looks_rise_within_the_budget_and_the_last_can_decide(round_s: float, bu
 def test_what_is_decided_is_what_is_documented() -> None:
     assert (LOOKS, LEAST_ROUNDS, SETS, NULL_FACTOR, SHARE_IN_EACH) == ((20, 60, 180), 8, 3, 3.0, 0.5)
     assert 0.01 <= FLOOR <= 0.05
+
+
+def test_a_pass_excludes_a_tenth_however_large_the_threshold() -> None:
+    below, above = Interval(0.0, math.log(1.09), 0.95), Interval(0.0, math.log(1.11), 0.95)
+    assert screen(below, 3.0, 0.02) == "not slower"
+    assert screen(above, 3.0, 0.02) == "undecided"
+    # who asks for a floor beyond it has it
+    assert screen(above, 0.2, 0.2) == "not slower"
+    assert screen(below, 0.08, 0.02) == "undecided"

@@ -194,6 +194,8 @@ def _speed_in_words(timed: Timed) -> str:
         return f"{shown}: {timed.screened} in the first workers, {again}"
     if timed.verdict == "pass":
         return f"{shown}, below {delta} after {rounds}"
+    if found.high < math.log1p(timed.threshold):
+        return f"{shown} after {rounds}: chance alone does {delta} here, and a pass would say nothing"
     return f"{shown} holds {delta} after {rounds}"
 
 

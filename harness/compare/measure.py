@@ -381,8 +381,8 @@ class Measuring:
             p_values = [1.0 if p.refuted else p.confirmation.p_value(p.threshold) for p in complete]
             for pair, shown in zip(complete, paired.holm(p_values), strict=True):
                 pair.shown = shown
-                found = paired.screen(pair.interval, pair.threshold, pair.threshold)
-                passes = found in ("not slower", "faster")
+                found = pair.interval
+                passes = found is not None and paired.is_below(found, pair.threshold, self._settings.floor)
                 slower = shown and direction == "slower"
                 pair.verdict = "fail" if slower else "pass" if passes else "inconclusive"
 

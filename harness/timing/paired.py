@@ -31,6 +31,10 @@ ALPHA: Final = Fraction(5, 100)
 FLOOR: Final = 0.02
 """The least slowdown that is gated, whatever the null shows."""
 
+CEILING: Final = 0.10
+"""No pass where more than this cannot be excluded, however large δ is: a pass that might hide a tenth says
+nothing."""
+
 NULL_FACTOR: Final = 3.0
 """The threshold is at least so many times what the base shows against itself."""
 
@@ -82,7 +86,15 @@ def screen(found: Interval | None, threshold: float, floor: float) -> Screened:
         return "slower"
     if found.high < -math.log1p(floor):
         return "faster"
-    return "not slower" if found.high < math.log1p(threshold) else "undecided"
+    return "not slower" if is_below(found, threshold, floor) else "undecided"
+
+
+def is_below(found: Interval, threshold: float, floor: float) -> bool:
+    """Return whether an interval of the median of ln(head / base) excludes a slowdown worth the name.
+
+    That is δ, but never more than `CEILING`, or than the floor that was asked for.
+    """
+    return found.high < math.log1p(min(threshold, max(CEILING, floor)))
 
 
 def sign_test(ds: Sequence[float], threshold: float) -> float:
