@@ -58,7 +58,8 @@ class TorchCpuBackend(TorchBackend):
         held = peak = 0
         for event in profiled.kineto_results.events():
             if event.name() == "[memory]":
-                held += event.nbytes()
+                # of a release of what was there before torch knows the size sometimes, and sometimes not
+                held = max(0, held + event.nbytes())
                 peak = max(peak, held)
         return peak
 
