@@ -101,7 +101,8 @@ class Modelled(Measuring):
         super().__init__(session, list(pairs), groups, {}, settings, self.recorded.append)  # type: ignore[arg-type]
 
     def _workers(self, keys: Keys, *, twin: bool) -> Any:
-        assert twin is not any(pair.screened for pair in self.pairs if pair.keys == keys)
+        confirming = any(pair.screened for pair in self.pairs if pair.keys == keys)
+        assert twin or confirming
         made = sum(trio.keys == keys for trio in self.trios)
         self.trios.append(FakeTrio(self.model, made, keys))
         return self.trios[-1]

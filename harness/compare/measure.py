@@ -207,7 +207,8 @@ class Measuring:
         measure: Callable[[Trio, Sequence[Timed], int], None],
     ) -> None:
         """Measure pairs batch by batch in one set of workers."""
-        trio = self._workers(keys, twin=number == 0)
+        noisy = any(self._threshold_of(pair) > self._settings.floor for pair in pairs)
+        trio = self._workers(keys, twin=number == 0 or noisy)
         try:
             for batch in self._batches(pairs):
                 self._make_inputs(batch)
@@ -226,7 +227,11 @@ class Measuring:
         trio.close()
 
     def _workers(self, keys: Keys, *, twin: bool) -> Trio:
-        """Return a fresh set of workers; what confirms needs no twin, for the null is known by then."""
+        """Return a fresh set of workers.
+
+        What confirms needs no twin where δ is the floor. Where the null raised it, that may be chance: a null of
+        20 noisy rounds is not known well, and a twin in every set makes it better known.
+        """
         sides = {"base": keys[0], "head": keys[1]}
         return set_of_workers(self._session, sides, self._programs, self._chance, twin=twin)
 
