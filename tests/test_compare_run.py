@@ -188,8 +188,9 @@ def test_rounds_are_written_down_as_they_were_measured(
     assert [line["set"] for line in lines] == [0, 1, 2, 3]
     for line in lines:
         assert line["cell"] == made_slower.pair("twice").cell
-        # what confirms needs no twin: the null is known by then
-        sides = {"base", "twin", "head"} if line["set"] == 0 else {"base", "head"}
+        # what confirms has a twin only where the null had raised the threshold
+        sides = set(line["rounds"][0])
+        assert sides == {"base", "twin", "head"} or (line["set"] and sides == {"base", "head"})
         assert all(set(times) == sides for times in line["rounds"])
         assert all(len(slots) == 2 and min(slots) > 0 for times in line["rounds"] for slots in times.values())
     assert {line["calls"] for line in lines[:1]} == {made_slower.pair("twice").calls}
