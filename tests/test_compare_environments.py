@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,14 @@ from harness.compare.interpreter import Found, examined, pins
 from harness.errors import CouldNotMeasureError
 
 HERE = Path(sys.executable)
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises, also where whoever started us had it ignored (a shell does, for what it runs behind)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _script(path: Path, text: str) -> Path:
