@@ -229,8 +229,8 @@ class Measuring:
     def _workers(self, keys: Keys, *, twin: bool) -> Trio:
         """Return a fresh set of workers.
 
-        What confirms needs no twin where δ is the floor. Where the null raised it, that may be chance: the null
-        of 20 noisy rounds is not known well, and a twin in every set makes it better known.
+        What confirms needs no twin where δ is the floor. Where the null raised it, that may be chance: the
+        null of 20 noisy rounds is not known well, and a twin in every set makes it better known.
         """
         sides = {"base": keys[0], "head": keys[1]}
         return set_of_workers(self._session, sides, self._programs, self._chance, twin=twin)
