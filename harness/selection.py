@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from harness.errors import UsageError, did_you_mean
 from harness.formats import DTYPES
+from harness.guide import ROWS
 from harness.model import Case
 from harness.registry import BACKENDS, OPERATIONS
 
@@ -40,6 +41,7 @@ class Selection:
             ("operation", self.operations, OPERATIONS),
             ("backend", self.backends, BACKENDS),
             ("dtype", self.dtypes, DTYPES),
+            ("row of the guide", self.guide, ROWS),
         ):
             for name in names:
                 if name not in known:

@@ -18,6 +18,7 @@ from harness import casefile, registry
 from harness.casefile.schema import allowed_keys
 from harness.casefile.tree import MAX_BYTES, MAX_DEPTH, MAX_NODES, parse, scalar
 from harness.errors import CaseFileError, Diagnostic, UsageError
+from harness.guide import ROWS
 from harness.model import Axis, AxisReference, Case, Condition
 from harness.registry import Argument, Formulation, Gradient, Metric, Operation, Parameter, Recipe, Registry
 
@@ -343,6 +344,9 @@ ADDED = [
     ("seed: yes", 7, 7, "seed is 'yes'", "allowed: an integer"),
     ("seed: true", 7, 7, "seed is true", "allowed: an integer"),
     ("seed: -1", 7, 7, "seed is -1", "allowed: input should be greater than or equal to 0"),
+    ("guide: [NM44]", 7, 9, "unknown row of the guide 'NM44'", "did you mean 'NM4'?"),
+    ("guide: [XX1]", 7, 9, "unknown row of the guide 'XX1'", "allowed: " + ", ".join(sorted(ROWS))),
+    ("guide: [NM4, NM5, NM4]", 7, 19, "'NM4' is named twice in guide", None),
     ("guide: [nm4]", 7, 9, "guide[0] is 'nm4'", "allowed: two capitals and a number, such as NM4"),
     ("parameters: {axes: 0}", 7, 14, "unknown parameter of softmax 'axes'", "did you mean 'axis'?"),
     ("parameters: {base: 3}", 7, 20, "parameter 'base' is 3", "allowed: e, 2"),
@@ -407,6 +411,14 @@ def test_a_mistake_is_told_at_its_place(
     assert found[0][:2] == (line, column)
     assert found[0][2].startswith(message)
     assert hint is None or found[0][3] == hint
+
+
+def test_a_case_of_the_guide_has_a_topic_of_the_guide(problems: Problems) -> None:
+    mistyped = PLAIN.replace("topic: stability", "topic: stabilty")
+    assert problems(mistyped) == []  # a subject of one's own
+    (found,) = problems(mistyped + "guide: [NM4]\n")
+    told = "unknown topic of the guide 'stabilty'"
+    assert found == (3, 8, told, "did you mean 'stability'?")
 
 
 AXES = [

@@ -400,6 +400,7 @@ def test_no_cell_in_a_profile_is_told() -> None:
         (Selection(operations=("softmx",)), "did you mean 'softmax'?"),
         (Selection(backends=("numpi",)), "did you mean 'numpy'?"),
         (Selection(dtypes=("float63",)), "unknown dtype 'float63'"),
+        (Selection(guide=("PR66",)), "did you mean 'PR6'?"),
         (Selection(keyword="naive and"), "a word is missing at the end"),
     ],
 )

@@ -17,6 +17,7 @@ from harness.casefile.shape import Shape
 from harness.casefile.tree import Node, Steps
 from harness.errors import Diagnostic
 from harness.formats import DTYPES
+from harness.guide import ROWS, TOPICS
 from harness.model import (
     MODES,
     AxisReference,
@@ -38,6 +39,7 @@ def examine(
     """Return the case and all problems found; the case is of use only if there are none."""
     exam = Examination(shape, node, shown=path, folder=folder, max_elements=max_elements)
     draft = exam.draft
+    _guide(exam)
     names = _names(exam)
     exam.axes = axes.axes(exam, names["dtype"])
     exam.zipped = axes.zipped(exam)
@@ -72,6 +74,17 @@ def examine(
     if exam.whole:
         _coverage(exam, case, names)
     return case, exam.diagnostics
+
+
+def _guide(exam: Examination) -> None:
+    """Find rows of the guide that there are not, and cases of the guide whose topic is none of the guide's."""
+    draft = exam.draft
+    for i, row in enumerate(draft.guide):
+        exam.known(("guide", i), row, ROWS, "row of the guide")
+        if row in draft.guide[:i]:
+            exam.error(("guide", i), f"{row!r} is named twice in guide")
+    if draft.guide and not exam.is_refused("topic"):
+        exam.known(("topic",), draft.topic, TOPICS, "topic of the guide")
 
 
 def _names(exam: Examination) -> dict[str, tuple[str, ...]]:
