@@ -106,7 +106,9 @@ def test_help_imports_next_to_nothing(elsewhere: Path) -> None:
     assert not found & {*HEAVY, "rich", "yaml", "pydantic"}
 
 
-@pytest.mark.parametrize("command", [("list",), ("check",), ("run", "--dry-run"), ("gate", "--help")])
+@pytest.mark.parametrize(
+    "command", [("list",), ("list", "--coverage"), ("check",), ("run", "--dry-run"), ("gate", "--help")]
+)
 def test_commands_that_measure_nothing_import_no_array_library(
     command: tuple[str, ...], elsewhere: Path
 ) -> None:
@@ -148,6 +150,12 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--resume"], 2, "--resume needs the folder of the run"),
         (["run", "--max-elements", "0"], 2, "--max-elements"),
         (["run", "--max-elements", "15"], 2, "cases/exponentials.yaml:"),
+        (["list", "--guide", "NM44"], 2, "did you mean 'NM4'?"),
+        (["list", "--run", "x"], 2, "add --coverage, or leave it out"),
+        (["list", "--coverage", "--run", "nowhere"], 2, "nowhere is no folder of a run"),
+        (["list", "--coverage", "--guide", "NM44"], 2, "did you mean 'NM4'?"),
+        (["list", "--coverage", "-k", "nothing"], 5, "nothing is selected by -k 'nothing'"),
+        (["list", "--coverage", "--topic", "stabilty"], 5, "did you mean 'stability'?"),
         (["list", "--quick", "--full"], 2, "--quick and --full exclude each other"),
         (["reference", "exponentials", "--full", "--quick"], 2, "exclude each other"),
         (["run", "--timeout", "0"], 2, "--timeout"),

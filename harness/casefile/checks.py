@@ -77,7 +77,7 @@ def examine(
 
 
 def _guide(exam: Examination) -> None:
-    """Find rows of the guide that there are not, and cases of the guide whose topic is none of the guide's."""
+    """Find rows of the guide that do not exist, and cases of the guide whose topic is none of its own."""
     draft = exam.draft
     for i, row in enumerate(draft.guide):
         exam.known(("guide", i), row, ROWS, "row of the guide")

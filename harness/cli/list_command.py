@@ -16,11 +16,24 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @selection
+@click.option(
+    "--coverage", is_flag=True, help="Rows of the guide instead of cells: their cases and verdicts."
+)
+@click.option(
+    "--run", metavar="DIR", help="With --coverage: the run whose verdicts count.  [default: reports/latest]"
+)
 @output_format("text", "json")
-def command(format_: str, profile: str | None, **asked: Any) -> None:
+def command(format_: str, coverage: bool, run: str | None, profile: str | None, **asked: Any) -> None:
     """List the cells of the cases in PATHS (default: all), and what is skipped and why."""
     from harness import api
+    from harness.cli.coverage_list import echo_coverage
+    from harness.errors import UsageError
 
+    if coverage:
+        echo_coverage(run, format_, profile, **asked)
+        return
+    if run is not None:
+        raise UsageError("--run gives verdicts to the rows of the guide", "add --coverage, or leave it out")
     echo_plan(api.plan(profile=profile or "default", **asked), format_)
 
 

@@ -43,8 +43,13 @@ def text_of_run(run: Run) -> str:
 
 def as_json(*, cells: Iterable[Mapping[str, Any]], **more: Any) -> str:
     """Return machine output: `{"schema_version": 1, …, "cells": [...]}`; non-finite numbers as text."""
-    content = {"schema_version": SCHEMA_VERSION, **more, "cells": list(cells)}
-    return spelt(json.dumps(plain(content), ensure_ascii=False, allow_nan=False, indent=1))
+    return as_json_object({**more, "cells": cells})
+
+
+def as_json_object(content: Mapping[str, Any]) -> str:
+    """Return machine output of which `cells` are no part: `{"schema_version": 1, …}`."""
+    versioned = {"schema_version": SCHEMA_VERSION, **content}
+    return spelt(json.dumps(plain(versioned), ensure_ascii=False, allow_nan=False, indent=1))
 
 
 def spelt(text: str) -> str:
