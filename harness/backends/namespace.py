@@ -22,8 +22,13 @@ Functions = Mapping[str, Callable[..., Any]]
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "elementwise": (
         "add", "subtract", "multiply", "divide", "negative", "abs", "square", "sqrt",
-        "exp", "expm1", "log", "log1p", "maximum", "minimum", "where", "sign",
+        "exp", "expm1", "log", "log1p", "maximum", "minimum", "where", "sign", "floor",
     ),
+    "functions": (
+        "exp2", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan",
+        "sinh", "cosh", "tanh",
+    ),
+    "special": ("erf", "erfc", "lgamma", "digamma"),
     "sum": ("sum", "mean"),
     "matmul": ("matmul",),
     "linalg": ("cholesky", "solve_triangular", "qr", "svd", "solve"),
@@ -32,7 +37,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "isfinite", "isinf", "isnan", "any", "all",
     ),
     "order": ("max", "min"),
-    "shape": ("reshape", "transpose", "concat", "stack", "copy", "take", "detach"),
+    "shape": ("reshape", "transpose", "concat", "stack", "copy", "take", "detach", "broadcast_to", "place"),
     "constant": ("zeros", "full", "eye", "zeros_like"),
     "widening": ("astype",),
 }  # fmt: skip

@@ -24,9 +24,32 @@ def elementwise(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functio
 
     names = (
         "add", "subtract", "multiply", "divide", "negative", "abs", "square", "sqrt",
-        "exp", "expm1", "log", "log1p", "maximum", "minimum", "where", "sign",
+        "exp", "expm1", "log", "log1p", "maximum", "minimum", "where", "sign", "floor",
     )  # fmt: skip
     return {name: getattr(np, name) for name in names}
+
+
+def functions(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
+    """Return elementary functions, by NumPy's own loops for the dtype."""
+    import numpy as np
+
+    names = ("exp2", "log2", "log10", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+    inverse = {"asin": np.arcsin, "acos": np.arccos, "atan": np.arctan}
+    return {**{name: getattr(np, name) for name in names}, **inverse}
+
+
+def special(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
+    """Return SciPy's functions; for what it has no loop of (it would give float64), by float32, cast once."""
+    import numpy as np
+    import scipy.special
+
+    def at_least_single(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        if dtype in (np.float64, np.float32):
+            return function
+        return lambda x: function(x.astype(np.float32)).astype(dtype)
+
+    names = {"erf": "erf", "erfc": "erfc", "lgamma": "gammaln", "digamma": "digamma"}
+    return {name: at_least_single(getattr(scipy.special, own)) for name, own in names.items()}
 
 
 def logic(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
@@ -110,7 +133,8 @@ def linalg(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
 def shape(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
     """Return what moves elements and computes nothing; `transpose` swaps the last two axes.
 
-    `detach` gives the same array, as one that gradients do not flow through.
+    `detach` gives the same array, as one that gradients do not flow through; `place(g, index, like)` zeros in
+    the shape of `like`, with g at `index`.
     """
     import numpy as np
 
@@ -129,9 +153,15 @@ def shape(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
     def detach(x: Array) -> Array:
         return x
 
+    def place(g: Array, index: Any, like: Array) -> Array:
+        found = np.zeros_like(like)
+        found[index] = g
+        return found
+
     return {
         "reshape": np.reshape, "transpose": transpose, "concat": concat,
         "stack": stack, "copy": np.copy, "take": take, "detach": detach,
+        "broadcast_to": np.broadcast_to, "place": place,
     }  # fmt: skip
 
 
@@ -163,6 +193,8 @@ def widening(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
 
 GROUPS: Final[dict[str, Group]] = {
     "elementwise": elementwise,
+    "functions": functions,
+    "special": special,
     "sum": sums,
     "matmul": matmul,
     "linalg": linalg,

@@ -22,9 +22,27 @@ def elementwise(dtype: Any, device: str) -> Functions:
 
     names = (
         "add", "subtract", "multiply", "divide", "negative", "abs", "square", "sqrt",
-        "exp", "expm1", "log", "log1p", "maximum", "minimum", "where", "sign",
+        "exp", "expm1", "log", "log1p", "maximum", "minimum", "where", "sign", "floor",
     )  # fmt: skip
     return {name: getattr(torch, name) for name in names}
+
+
+def functions(dtype: Any, device: str) -> Functions:
+    """Return elementary functions."""
+    import torch
+
+    names = (
+        "exp2", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan",
+        "sinh", "cosh", "tanh",
+    )  # fmt: skip
+    return {name: getattr(torch, name) for name in names}
+
+
+def special(dtype: Any, device: str) -> Functions:
+    """Return special functions."""
+    import torch
+
+    return {name: getattr(torch, name) for name in ("erf", "erfc", "lgamma", "digamma")}
 
 
 def logic(dtype: Any, device: str) -> Functions:
@@ -102,7 +120,8 @@ def linalg(dtype: Any, device: str) -> Functions:
 def shape(dtype: Any, device: str) -> Functions:
     """Return what moves elements and computes nothing; `transpose` swaps the last two axes.
 
-    `detach` gives the same tensor, as one that gradients do not flow through.
+    `detach` gives the same tensor, as one that gradients do not flow through; `place(g, index, like)` zeros in
+    the shape of `like`, with g at `index`.
     """
     import torch
 
@@ -118,8 +137,13 @@ def shape(dtype: Any, device: str) -> Functions:
     def stack(xs: Sequence[Any], axis: int = 0) -> Any:
         return torch.stack(tuple(xs), dim=axis)
 
+    def place(g: Any, index: Any, like: Any) -> Any:
+        found = torch.zeros_like(like)
+        found[index] = g
+        return found
+
     return {
-        "reshape": torch.reshape, "transpose": transpose, "concat": concat,
+        "broadcast_to": torch.broadcast_to, "place": place, "reshape": torch.reshape, "transpose": transpose, "concat": concat,
         "stack": stack, "copy": torch.clone, "take": take, "detach": torch.detach,
     }  # fmt: skip
 
@@ -154,6 +178,8 @@ def widening(dtype: Any, device: str) -> Functions:
 
 GROUPS: Final[dict[str, Group]] = {
     "elementwise": elementwise,
+    "functions": functions,
+    "special": special,
     "sum": sums,
     "matmul": matmul,
     "linalg": linalg,

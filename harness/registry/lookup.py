@@ -43,7 +43,7 @@ def support(operation: str, name: str, backend: Backend, dtype: str, mode: str =
     if found is None:
         return Lack("unsupported", f"{backend.name} has no {name!r} formulation of {operation}")
     if mode != MODES[0] and not backend.autograd:
-        found = find_gradient(operation, name, backend.name)
+        found = find_gradient(operation, name, backend.name) or (found if found.backends is None else None)
         if found is None:
             why = f"does not differentiate, and {operation}/{name} declares no gradient of its own"
             return Lack("unsupported", f"{backend.name} {why}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
 from harness.formats import DTYPES, DType, NumberFormat
 from harness.registry import OPERATIONS, Backend, Operation, find_formulation, find_gradient
+from harness.tape import differentiated
 from harness.timing.clock import MeasureError
 from harness.worker import fp_environment
 from harness.worker.inputs import StoredInputs
@@ -62,9 +64,16 @@ class Kernels:
             thunk = guarded(lambda: self.backend.differentiated(build, values, positions, cotangent))
         elif wanted:
             own = find_gradient(operation, name, self.backend.name)
-            if own is None:
+            if own is not None:
+                thunk = guarded(lambda: own.build(namespace, *arrays, with_respect_to=wanted, **parameters))
+            elif found.backends is None:
+                positions = [list(declared.inputs).index(i) for i in wanted]
+                *values, cotangent = arrays
+                thunk = differentiated(
+                    partial(found.build, **parameters), namespace, values, positions, cotangent
+                )
+            else:
                 raise UserError(f"{operation}/{name} has no gradient on {self.backend.name}")
-            thunk = guarded(lambda: own.build(namespace, *arrays, with_respect_to=wanted, **parameters))
         else:
             thunk = guarded(lambda: build(*arrays))
         if not callable(thunk):

@@ -1,0 +1,537 @@
+"""Exact arithmetic on arrays of objects: rationals while they last, balls beyond, extended reals throughout.
+
+An element is one of
+
+    fmpq    a rational number, exact; inputs and decimals begin as such, and + − × ÷ keep to it, so that a sum
+            that cancels to 0 is 0
+    arb     a ball, at the precision set in flint's context: what a transcendental function gives, but for the
+            values that are rational by structure (exp 0, log 1, √ of a square), and rationals that have grown
+            beyond `LARGEST` bits
+    float   +inf, −inf or nan: what is no real number, with the limits and the indeterminate forms of
+            IEEE 754-2019 (chapter 9.2); zeros have no sign, and a division by 0 is undefined
+
+`ExactNamespace` has the functions of formulations (`harness/backends/namespace.py`) for such arrays, so that a
+definition is written once, in the notation of arrays, and a tape differentiates it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+import numpy as np
+from flint import arb, fmpq
+from numpy.typing import NDArray
+
+from harness.reference.inner_product import exact_dot
+
+Objects = NDArray[np.object_]
+Element = Any
+"""fmpq, arb, or a float that is not finite."""
+
+LARGEST: Final = 1 << 15
+"""Bits of a numerator or denominator beyond which a rational becomes a ball: 15 products of 1000 float64."""
+ZERO: Final = fmpq(0)
+ONE: Final = fmpq(1)
+NAN: Final = math.nan
+INF: Final = math.inf
+
+
+def element(number: Any) -> Element:
+    """Return a number of Python's as an element: exactly."""
+    if isinstance(number, (fmpq, arb)):
+        return number
+    if isinstance(number, int):
+        return fmpq(number)
+    if isinstance(number, float) and not math.isfinite(number):
+        return number
+    if isinstance(number, Decimal) and not number.is_finite():
+        return float(number)
+    exact = Fraction(number)
+    return fmpq(exact.numerator, exact.denominator)
+
+
+def elements(values: Any) -> Objects:
+    """Return float64 `values` as elements, in their shape."""
+    values = np.asarray(values, np.float64)
+    found = np.empty(values.size, object)
+    found[:] = [fmpq(*v.as_integer_ratio()) if math.isfinite(v) else v for v in values.reshape(-1).tolist()]
+    return found.reshape(values.shape)
+
+
+def ball(x: Element) -> arb:
+    """Return a real element as a ball."""
+    return x if type(x) is arb else arb(x)
+
+
+def _kept(x: fmpq) -> Element:
+    return x if x.height_bits() <= LARGEST else arb(x)
+
+
+def _add(a: Element, b: Element) -> Element:
+    if type(a) is float or type(b) is float:
+        return _special(a) + _special(b)
+    if type(a) is fmpq and type(b) is fmpq:
+        return _kept(a + b)
+    return ball(a) + ball(b)
+
+
+def _subtract(a: Element, b: Element) -> Element:
+    return _add(a, _negative(b))
+
+
+def _negative(a: Element) -> Element:
+    return -a
+
+
+def _multiply(a: Element, b: Element) -> Element:
+    if type(a) is float or type(b) is float:
+        return _special(a) * _special(b)
+    if type(a) is fmpq and type(b) is fmpq:
+        return _kept(a * b)
+    if (type(a) is fmpq and a == 0) or (type(b) is fmpq and b == 0):
+        return ZERO
+    return ball(a) * ball(b)
+
+
+def _divide(a: Element, b: Element) -> Element:
+    if type(a) is float or type(b) is float:
+        if type(b) is float:
+            return NAN if type(a) is float or math.isnan(b) else ZERO
+        return a * _sign(b) if _sign(b) else NAN
+    if type(b) is fmpq:
+        if b == 0:
+            return NAN
+        if type(a) is fmpq:
+            return _kept(a / b)
+    if type(a) is fmpq and a == 0:
+        return ZERO
+    return ball(a) / ball(b)
+
+
+def _special(x: Element) -> float:
+    """Return an element as the float that decides a sum or product with one that is not finite."""
+    return x if type(x) is float else _sign(x)
+
+
+def _sign(x: Element) -> float:
+    """Return −1, 0 or 1; NaN for NaN and for a ball that holds 0 and more."""
+    if type(x) is float:
+        return math.copysign(1.0, x) if not math.isnan(x) else NAN
+    if x > 0:
+        return 1.0
+    if x < 0:
+        return -1.0
+    return 0.0 if type(x) is fmpq or x.is_zero() else NAN
+
+
+def _absolute(x: Element) -> Element:
+    return abs(x)
+
+
+def _signum(x: Element) -> Element:
+    found = _sign(x)
+    return NAN if math.isnan(found) else fmpq(int(found))
+
+
+def _sqrt(x: Element) -> Element:
+    if type(x) is float:
+        return x if x > 0 else NAN
+    if type(x) is fmpq:
+        if x < 0:
+            return NAN
+        p, q = math.isqrt(int(x.p)), math.isqrt(int(x.q))
+        if fmpq(p * p, q * q) == x:
+            return fmpq(p, q)
+    elif x < 0:
+        return NAN
+    return ball(x).sqrt()
+
+
+def _function(
+    name: str,
+    *,
+    exact: dict[int, Element] | None = None,
+    low: Element = NAN,
+    high: Element = NAN,
+    domain: tuple[Any, Any] = (None, None),
+    compute: Callable[[arb], arb] | None = None,
+) -> Callable[[Element], Element]:
+    """Return a function of one element.
+
+    Parameters
+    ----------
+    name : of arb's method, unless `compute` is given.
+    exact : rational arguments with a value that is no ball, by argument.
+    low, high : the limits at −inf and +inf.
+    domain : the ends outside which it is undefined (NaN); None: no end.
+    """
+    known = {fmpq(k): v for k, v in (exact or {}).items()}
+    least, most = domain
+
+    def call(x: Element) -> Element:
+        if type(x) is float:
+            return NAN if math.isnan(x) else (high if x > 0 else low)
+        if type(x) is fmpq and known and (found := known.get(x)) is not None:
+            return found
+        if (least is not None and x < least) or (most is not None and x > most):
+            return NAN
+        value = ball(x)
+        return compute(value) if compute is not None else getattr(value, name)()
+
+    return call
+
+
+def _cbrt(x: Element) -> Element:
+    if type(x) is float:
+        return x
+    if type(x) is fmpq:
+        p, q = (_integer_root(abs(int(n))) for n in (x.p, x.q))
+        if fmpq(p**3, q**3) == abs(x):
+            return fmpq(p if x > 0 else -p, q)
+    sign = _sign(x)
+    return arb.nan() if math.isnan(sign) else int(sign) * ball(abs(x)).root(3)
+
+
+def _integer_root(n: int) -> int:
+    """Return ⌊∛n⌋."""
+    if n < 2:
+        return n
+    x = 1 << -(-n.bit_length() // 3)
+    while (y := (2 * x + n // (x * x)) // 3) < x:
+        x = y
+    return x
+
+
+def _exp2(x: Element) -> Element:
+    if type(x) is float:
+        return NAN if math.isnan(x) else (INF if x > 0 else ZERO)
+    if type(x) is fmpq and x.q == 1 and abs(x) <= LARGEST:
+        n = int(x.p)
+        return fmpq(1 << n) if n >= 0 else fmpq(1, 1 << -n)
+    return (ball(x) * arb(2).log()).exp()
+
+
+def _logarithm(base: int) -> Callable[[Element], Element]:
+    """Return log_base, exact at the powers of the base."""
+
+    def call(x: Element) -> Element:
+        if type(x) is fmpq and x > 0 and 1 in (x.p, x.q):
+            power = _power(int(x.p) if x.q == 1 else int(x.q), base)
+            if power is not None:
+                return fmpq(power if x.q == 1 else -power)
+        found = _log(x)
+        return found / arb(base).log() if type(found) is arb else found
+
+    return call
+
+
+def _power(n: int, base: int) -> int | None:
+    """Return k where n = base**k, or None."""
+    if base == 2:
+        return n.bit_length() - 1 if n & (n - 1) == 0 else None
+    power = 0
+    while n % base == 0:
+        n //= base
+        power += 1
+    return power if n == 1 else None
+
+
+_log = _function("log", exact={0: -INF, 1: ZERO}, high=INF, domain=(0, None))
+_at_zero = {0: ZERO}
+
+FUNCTIONS: Final[dict[str, Callable[[Element], Element]]] = {
+    "negative": _negative,
+    "abs": _absolute,
+    "square": lambda x: _multiply(x, x),
+    "sign": _signum,
+    "sqrt": _sqrt,
+    "cbrt": _cbrt,
+    "exp": _function("exp", exact={0: ONE}, low=ZERO, high=INF),
+    "exp2": _exp2,
+    "expm1": _function("expm1", exact=_at_zero, low=fmpq(-1), high=INF),
+    "log": _log,
+    "log1p": _function("log1p", exact={-1: -INF, 0: ZERO}, high=INF, domain=(-1, None)),
+    "log2": _logarithm(2),
+    "log10": _logarithm(10),
+    "sin": _function("sin", exact=_at_zero),
+    "cos": _function("cos", exact={0: ONE}),
+    "tan": _function("tan", exact=_at_zero),
+    "asin": _function("asin", exact=_at_zero, domain=(-1, 1)),
+    "acos": _function("acos", exact={1: ZERO}, domain=(-1, 1)),
+    "atan": _function("atan", exact=_at_zero),
+    "sinh": _function("sinh", exact=_at_zero, low=-INF, high=INF),
+    "cosh": _function("cosh", exact={0: ONE}, low=INF, high=INF),
+    "tanh": _function("tanh", exact=_at_zero, low=fmpq(-1), high=ONE),
+    "erf": _function("erf", exact=_at_zero, low=fmpq(-1), high=ONE),
+    "erfc": _function("erfc", exact={0: ONE}, low=fmpq(2), high=ZERO),
+    "lgamma": _function("lgamma", exact={1: ZERO, 2: ZERO}, high=INF, domain=(0, None)),
+    "digamma": _function("digamma", high=INF, domain=(0, None)),
+    "floor": lambda x: x if type(x) is float else fmpq(math.floor(Fraction(int(x.p), int(x.q)))),
+}
+"""Functions of one element. atan at ±inf is ±π/2, below; sin, cos and tan have no limits there."""
+
+
+def _atan(x: Element) -> Element:
+    if type(x) is float:
+        return NAN if math.isnan(x) else math.copysign(1, x) * arb.pi() / 2
+    return ZERO if type(x) is fmpq and x == 0 else ball(x).atan()
+
+
+FUNCTIONS["atan"] = _atan
+
+
+class UndecidedError(ArithmeticError):
+    """A comparison of balls that overlap: it has no answer at this precision."""
+
+
+def _less(a: Element, b: Element) -> bool:
+    if type(a) is float or type(b) is float:
+        left, right = (x if type(x) is float else 0.0 for x in (a, b))
+        return left < right
+    if a < b:
+        return True
+    if a >= b:
+        return False
+    raise UndecidedError("two numbers are too close to be compared at this precision")
+
+
+def _equal(a: Element, b: Element) -> bool:
+    if type(a) is float or type(b) is float:
+        return type(a) is float and type(b) is float and a == b
+    if type(a) is fmpq and type(b) is fmpq:
+        return bool(a == b)
+    if a is b:
+        return True
+    if ball(a) != ball(b):
+        return False
+    if ball(a) == ball(b):
+        return True
+    raise UndecidedError("two numbers are too close to be told apart at this precision")
+
+
+def _is_nan(x: Element) -> bool:
+    return type(x) is float and math.isnan(x)
+
+
+def _larger(a: Element, b: Element) -> Element:
+    if _is_nan(a) or _is_nan(b):
+        return NAN
+    return b if _less(a, b) else a
+
+
+def _smaller(a: Element, b: Element) -> Element:
+    if _is_nan(a) or _is_nan(b):
+        return NAN
+    return b if _less(b, a) else a
+
+
+_UNARY: Final = {name: np.frompyfunc(function, 1, 1) for name, function in FUNCTIONS.items()}
+_BINARY: Final = {
+    name: np.frompyfunc(function, 2, 1)
+    for name, function in {
+        "add": _add,
+        "subtract": _subtract,
+        "multiply": _multiply,
+        "divide": _divide,
+        "maximum": _larger,
+        "minimum": _smaller,
+    }.items()
+}
+_TESTS: Final = {
+    "isfinite": np.frompyfunc(lambda x: type(x) is not float, 1, 1),
+    "isinf": np.frompyfunc(lambda x: type(x) is float and math.isinf(x), 1, 1),
+    "isnan": np.frompyfunc(_is_nan, 1, 1),
+    "less": np.frompyfunc(_less, 2, 1),
+    "greater": np.frompyfunc(lambda a, b: _less(b, a), 2, 1),
+    "equal": np.frompyfunc(_equal, 2, 1),
+}
+
+
+def _array(x: Any) -> Objects:
+    """Return elements as an array of objects: a 0-d one of a single element."""
+    if isinstance(x, Leaf):
+        return x.objects
+    if isinstance(x, np.ndarray):
+        return x
+    found = np.empty((), object)
+    found[()] = x
+    return found
+
+
+class Leaf:
+    """Float64 data that become elements when they are first needed as such; sums of them need not be."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = np.asarray(values, np.float64)
+        self._objects: Objects | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the data."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> Any:
+        """That of elements."""
+        return np.dtype(object)
+
+    @property
+    def objects(self) -> Objects:
+        """The data as elements."""
+        if self._objects is None:
+            self._objects = elements(self.values)
+        return self._objects
+
+    def __getitem__(self, index: Any) -> Leaf:
+        return Leaf(self.values[index])
+
+
+class ExactNamespace:
+    """The functions of formulations, on arrays of elements (or `Leaf`s), at flint's precision."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an elementwise function."""
+        if name in _UNARY:
+            function: Any = _UNARY[name]
+            return lambda x: _array(function(_array(x)))
+        if name in _BINARY:
+            binary: Any = _BINARY[name]
+            return lambda a, b: _array(binary(_array(a), _array(b)))
+        if name in _TESTS:
+            test: Any = _TESTS[name]
+            return lambda *args: np.asarray(test(*map(_array, args)), bool)
+        raise AttributeError(f"exact arithmetic has no function {name!r}")
+
+    def scalar(self, x: Any) -> Objects:
+        """Return an exact number as an array of no dimension."""
+        return _array(element(Decimal(x) if isinstance(x, str) else x))
+
+    def where(self, condition: Any, a: Any, b: Any) -> Objects:
+        """Return a where `condition`, else b."""
+        return np.where(np.asarray(condition, bool), _array(a), _array(b))
+
+    def logical_and(self, a: Any, b: Any) -> NDArray[np.bool_]:
+        """Return where both hold."""
+        return np.logical_and(a, b)
+
+    def logical_or(self, a: Any, b: Any) -> NDArray[np.bool_]:
+        """Return where one of both holds."""
+        return np.logical_or(a, b)
+
+    def logical_not(self, a: Any) -> NDArray[np.bool_]:
+        """Return where it does not hold."""
+        return np.logical_not(a)
+
+    def sum(self, x: Any, axis: int | None = None, keepdims: bool = False) -> Objects:
+        """Return sums: of data by exact integer arithmetic, of nothing 0."""
+        if isinstance(x, Leaf) and np.isfinite(x.values).all():
+            return _exact_sums(x.values, axis, keepdims)
+        return _reduced(_BINARY["add"], _array(x), axis, keepdims, ZERO)
+
+    def mean(self, x: Any, axis: int | None = None, keepdims: bool = False) -> Objects:
+        """Return sum / number of terms."""
+        total = self.sum(x, axis, keepdims)
+        count = math.prod(x.shape) if axis is None else x.shape[axis]
+        return _array(_BINARY["divide"](total, _array(fmpq(count))))
+
+    def max(self, x: Any, axis: int | None = None, keepdims: bool = False) -> Objects:
+        """Return the largest; NaN wins."""
+        return _reduced(_BINARY["maximum"], _array(x), axis, keepdims, None)
+
+    def min(self, x: Any, axis: int | None = None, keepdims: bool = False) -> Objects:
+        """Return the smallest; NaN wins."""
+        return _reduced(_BINARY["minimum"], _array(x), axis, keepdims, None)
+
+    def reshape(self, x: Any, shape: Sequence[int]) -> Any:
+        """Return the elements in another shape."""
+        return Leaf(x.values.reshape(shape)) if isinstance(x, Leaf) else np.reshape(x, shape)
+
+    def broadcast_to(self, x: Any, shape: Sequence[int]) -> Objects:
+        """Return the elements repeated to a shape."""
+        return np.broadcast_to(_array(x), tuple(shape))
+
+    def transpose(self, x: Any) -> Any:
+        """Return the last two axes swapped."""
+        swapped = x.values if isinstance(x, Leaf) else x
+        swapped = np.swapaxes(swapped, -1, -2)
+        return Leaf(swapped) if isinstance(x, Leaf) else swapped
+
+    def matmul(self, a: Any, b: Any) -> Objects:
+        """Return Σ_k a_ik b_kj of matrices."""
+        left, right = _array(a), _array(b)
+        products = _BINARY["multiply"](left[..., :, :, None], right[..., None, :, :])
+        return _reduced(_BINARY["add"], products, -2, False, ZERO)
+
+    def take(self, x: Any, indices: Sequence[int], axis: int = 0) -> Objects:
+        """Return the entries at `indices` along an axis."""
+        return np.take(_array(x), np.asarray(indices, np.intp), axis=axis)
+
+    def concat(self, xs: Sequence[Any], axis: int = 0) -> Objects:
+        """Return arrays joined along an axis."""
+        return np.concatenate([_array(x) for x in xs], axis=axis)
+
+    def stack(self, xs: Sequence[Any], axis: int = 0) -> Objects:
+        """Return arrays joined along a new axis."""
+        return np.stack([_array(x) for x in xs], axis=axis)
+
+    def copy(self, x: Any) -> Objects:
+        """Return the same elements."""
+        return _array(x)
+
+    def detach(self, x: Any) -> Objects:
+        """Return the same elements, which gradients do not flow through."""
+        return _array(x)
+
+    def zeros_like(self, x: Any) -> Objects:
+        """Return zeros."""
+        return self.zeros(x.shape)
+
+    def zeros(self, shape: Sequence[int]) -> Objects:
+        """Return zeros."""
+        return self.full(shape, ZERO)
+
+    def full(self, shape: Sequence[int], x: Any) -> Objects:
+        """Return one number throughout."""
+        found = np.empty(tuple(shape), object)
+        found[...] = x[()] if isinstance(x, np.ndarray) else x
+        return found
+
+    def place(self, g: Any, index: Any, like: Any) -> Objects:
+        """Return zeros in the shape of `like`, with g at `index`."""
+        found = self.zeros(like.shape)
+        found[index] = _array(g)
+        return found
+
+
+def _reduced(function: Any, x: Objects, axis: int | None, keepdims: bool, empty: Any) -> Objects:
+    """Return x reduced along an axis, or all of it, pair by pair from the left."""
+    whole = x.reshape(-1) if axis is None else np.moveaxis(x, axis, 0)
+    if whole.shape[0] == 0:
+        found = np.empty(whole.shape[1:], object)
+        found[...] = empty
+    else:
+        found = _array(function.reduce(whole, axis=0))
+    if not keepdims:
+        return found
+    shape = tuple(1 if axis is None or i == axis % x.ndim else n for i, n in enumerate(x.shape))
+    return found.reshape(shape)
+
+
+def _exact_sums(values: NDArray[np.float64], axis: int | None, keepdims: bool) -> Objects:
+    rows = values.reshape(1, -1) if axis is None else np.moveaxis(values, axis, -1)
+    flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
+    ones = np.ones(flat.shape[-1])
+    found = np.empty(flat.shape[0], object)
+    for place, row in enumerate(flat):
+        total = exact_dot(np.ascontiguousarray(row), ones)[0]
+        found[place] = fmpq(total.numerator, total.denominator)
+    found = found.reshape(rows.shape[:-1]) if axis is not None else found.reshape(())
+    if not keepdims:
+        return found
+    ndim = values.ndim
+    shape = tuple(1 if axis is None or i == axis % ndim else n for i, n in enumerate(values.shape))
+    return found.reshape(shape)
