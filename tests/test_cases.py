@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -90,18 +91,29 @@ def test_every_case_tells_what_it_is_for(cases: list[Case]) -> None:
     guide = {row for case in cases for row in case.guide}
     assert guide >= {"NM1", "NM2", "NM3", "NM4", "NM5", "LR1", "LA2", "LA5", "IN2", "IN3", "IN4"}
     for case in cases:
-        text = (SHIPPED / f"{case.name}.yaml").read_text("utf-8")  # one case a file, by its name
-        assert text.startswith("# yaml-language-server: $schema=../harness/case.schema.json\n"), case.path
+        file = Path(case.path)  # one case a file, by its name
+        assert file.stem == case.name
+        text, up = file.read_text("utf-8"), "../" * len(file.resolve().relative_to(SHIPPED).parts)
+        assert text.startswith(f"# yaml-language-server: $schema={up}harness/case.schema.json\n"), case.path
         assert text.count("\ncase: ") == 1
         assert len(case.description) > 80, case.path
         assert max(map(len, text.splitlines())) <= 110, case.path
 
 
 def test_every_data_file_belongs_to_a_case(cases: list[Case]) -> None:
-    named = {p.file for case in cases for p in case.published}
-    named |= {str(i.arguments["path"]) for case in cases for i in case.inputs if i.recipe == "file"}
-    present = {str(p.relative_to(SHIPPED)) for p in (SHIPPED / "data").iterdir() if p.suffix == ".csv"}
-    assert present == named
+    named = set()
+    for case in cases:
+        folder = Path(case.path).resolve().parent
+        named |= {folder / p.file for p in case.published}
+        named |= {folder / str(i.arguments["path"]) for i in case.inputs if i.recipe == "file"}
+    assert set(SHIPPED.rglob("*.csv")) == named
+
+
+def test_every_rule_of_a_defect_stands_among_the_defects_and_names_an_issue(cases: list[Case]) -> None:
+    for case in cases:
+        issues = [rule.defect for rule in case.expect if rule.defect is not None]
+        assert bool(issues) == (Path(case.path).parent.name == "defects"), case.path
+        assert all(re.fullmatch(r"[a-z]+#[0-9]+", issue) for issue in issues), case.path
 
 
 def test_stable_formulations_have_no_rule_that_lets_them_break(full: Plan) -> None:
