@@ -2,10 +2,10 @@
 
 `Tape(xp)` has the functions of `xp`; those called with a `Node` remember how their result came about, and
 `gradients` goes back through it. Nothing is assumed of the arrays but the functions of their namespace
-(`harness/backends/namespace.py` lists them), so that one tape serves NumPy's formulations, ball arithmetic and
-error analysis: a derivative is rounded, enclosed or bounded as its arithmetic has it. The rules are those of
-automatic differentiation as libraries do it; where a maximum is reached several times its gradient is shared
-equally, and the derivative of |x| at 0 is 0, as in torch.
+(`harness/backends/namespace.py` lists them), so that one tape serves NumPy's formulations, ball arithmetic
+and error analysis: a derivative is rounded, enclosed or bounded as its arithmetic has it. The rules are those
+of automatic differentiation as libraries do it; where a maximum is reached several times its gradient is
+shared equally, and the derivative of |x| at 0 is 0, as in torch.
 """
 
 from __future__ import annotations
@@ -281,10 +281,8 @@ def _maximum(xp: Any, y: Any, a: Any, b: Any) -> Sequence[Back]:
 
     def back(this: Any, other: Any) -> Back:
         def found(g: Any) -> Any:
-            half = xp.where(
-                xp.equal(this, other), xp.divide(g, _two(xp)), _selected(xp, xp.equal(this, y), g)
-            )
-            return half
+            alone = _selected(xp, xp.equal(this, y), g)
+            return xp.where(xp.equal(this, other), xp.divide(g, _two(xp)), alone)
 
         return found
 
@@ -420,7 +418,8 @@ RULES: Final[Mapping[str, Rule]] = {
 """How a gradient goes back through each function."""
 
 _LOGIC: Final = frozenset(
-    "equal less greater logical_and logical_or logical_not isfinite isinf isnan any all".split()
+    {"equal", "less", "greater", "logical_and", "logical_or", "logical_not"}
+    | {"isfinite", "isinf", "isnan", "any", "all"}
 )
 _CONSTANT: Final = _LOGIC | {"sign", "detach", "zeros_like", "floor", "digamma"}
 """Functions that no gradient flows through."""

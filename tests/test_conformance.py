@@ -315,7 +315,8 @@ def applied(xp, x, y):
     some = {
         "unary": [
             "negative", "abs", "square", "sqrt", "exp", "expm1", "log", "log1p", "sign",
-            "isfinite", "isinf", "isnan", "copy", "zeros_like",
+            "isfinite", "isinf", "isnan", "copy", "zeros_like", "floor",
+            *GROUPS["functions"], *GROUPS["special"],
         ],
         "binary": ["add", "subtract", "multiply", "divide", "maximum", "minimum", "equal", "less", "greater"],
     }  # fmt: skip
@@ -335,6 +336,8 @@ def applied(xp, x, y):
     results |= {
         "take": xp.take(x, [3, 1]),
         "detach": xp.detach(x),
+        "broadcast_to": xp.broadcast_to(x, (2, *x.shape)),
+        "place": xp.place(x, 1, xp.stack([x, y])),
         "zeros": xp.zeros((2, 3)),
         "full": xp.full((2,), xp.scalar(2)),
         "eye": xp.eye(3),

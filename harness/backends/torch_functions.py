@@ -120,8 +120,8 @@ def linalg(dtype: Any, device: str) -> Functions:
 def shape(dtype: Any, device: str) -> Functions:
     """Return what moves elements and computes nothing; `transpose` swaps the last two axes.
 
-    `detach` gives the same tensor, as one that gradients do not flow through; `place(g, index, like)` zeros in
-    the shape of `like`, with g at `index`.
+    `detach` gives the same tensor, as one that gradients do not flow through; `place(g, index, like)` zeros
+    in the shape of `like`, with g at `index`.
     """
     import torch
 
@@ -143,8 +143,9 @@ def shape(dtype: Any, device: str) -> Functions:
         return found
 
     return {
-        "broadcast_to": torch.broadcast_to, "place": place, "reshape": torch.reshape, "transpose": transpose, "concat": concat,
+        "reshape": torch.reshape, "transpose": transpose, "concat": concat,
         "stack": stack, "copy": torch.clone, "take": take, "detach": torch.detach,
+        "broadcast_to": torch.broadcast_to, "place": place,
     }  # fmt: skip
 
 

@@ -6,10 +6,10 @@
     stable       an algorithm, from which running error analysis derives the a-priori bound, and on a tape, as
                  automatic differentiation would do it, that of its gradient; left out: the definition itself
 
-both written once, in the notation of arrays: `(xp, *inputs, **parameters)`, with the functions of formulations
-(`harness/backends/namespace.py`), the operators + − × ÷ and Python's own numbers, which the algorithm
-rounds once to the format. Both return one array, or a tuple of the outputs. An input that is not finite
-follows the rules of extended reals; where they make the result no number, the class of the result decides.
+both written once, in the notation of arrays: `(xp, *inputs, **parameters)`, with the functions of
+formulations (`harness/backends/namespace.py`), the operators + − × ÷ and Python's own numbers, which the
+algorithm rounds once to the format. Both return one array, or a tuple of the outputs. An input that is not
+finite follows the rules of extended reals; where they make no number of it, the class of the result decides.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 DTYPES: Final = ("float64", "float32", "bfloat16", "float16")
 RUNNING: Final = (
-    "running error analysis of that algorithm, Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. "
-    "2002, section 3.3; sums in any order: Jeannerod & Rump, SIAM J. Matrix Anal. Appl. 34 (2013)"
+    "running error analysis of that algorithm, Higham, Accuracy and Stability of Numerical Algorithms, "
+    "2nd ed. 2002, section 3.3; sums in any order: Jeannerod & Rump, SIAM J. Matrix Anal. Appl. 34 (2013)"
 )
 Expression = Callable[..., Any]
 Bound = Callable[[ExactProblem, "Reference", "Precision"], Mapping[str, "Floats"]]

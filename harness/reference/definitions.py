@@ -1,9 +1,9 @@
 """Certified values and gradients of a definition that is written once, in the notation of arrays.
 
-A definition is a function `(xp, *inputs, **parameters)` of arrays, with the functions of formulations and the
-operators + − × ÷; it returns an array, or a tuple of them. Here it is evaluated in exact arithmetic
-(`extended_reals`) and, on a tape, differentiated in it: the gradient is exact where the value is, and enclosed
-where it is. The precision of balls is doubled until every radius holds.
+A definition is a function `(xp, *inputs, **parameters)` of arrays, with the functions of formulations and
+the operators + − × ÷; it returns an array, or a tuple of them. Here it is evaluated in exact arithmetic
+(`extended_reals`) and, on a tape, differentiated in it: the gradient is exact where the value is, and
+enclosed where it is. The precision of balls is doubled until every radius holds.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ An element is one of
     float   +inf, −inf or nan: what is no real number, with the limits and the indeterminate forms of
             IEEE 754-2019 (chapter 9.2); zeros have no sign, and a division by 0 is undefined
 
-`ExactNamespace` has the functions of formulations (`harness/backends/namespace.py`) for such arrays, so that a
-definition is written once, in the notation of arrays, and a tape differentiates it.
+`ExactNamespace` has the functions of formulations (`harness/backends/namespace.py`) for such arrays, so that
+a definition is written once, in the notation of arrays, and a tape differentiates it.
 """
 
 from __future__ import annotations
@@ -416,15 +416,15 @@ class ExactNamespace:
 
     def logical_and(self, a: Any, b: Any) -> NDArray[np.bool_]:
         """Return where both hold."""
-        return np.logical_and(a, b)
+        return np.asarray(np.logical_and(a, b))
 
     def logical_or(self, a: Any, b: Any) -> NDArray[np.bool_]:
         """Return where one of both holds."""
-        return np.logical_or(a, b)
+        return np.asarray(np.logical_or(a, b))
 
     def logical_not(self, a: Any) -> NDArray[np.bool_]:
         """Return where it does not hold."""
-        return np.logical_not(a)
+        return np.asarray(np.logical_not(a))
 
     def sum(self, x: Any, axis: int | None = None, keepdims: bool = False) -> Objects:
         """Return sums: of data by exact integer arithmetic, of nothing 0."""
@@ -525,11 +525,11 @@ def _exact_sums(values: NDArray[np.float64], axis: int | None, keepdims: bool) -
     rows = values.reshape(1, -1) if axis is None else np.moveaxis(values, axis, -1)
     flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
     ones = np.ones(flat.shape[-1])
-    found = np.empty(flat.shape[0], object)
+    sums = np.empty(flat.shape[0], object)
     for place, row in enumerate(flat):
         total = exact_dot(np.ascontiguousarray(row), ones)[0]
-        found[place] = fmpq(total.numerator, total.denominator)
-    found = found.reshape(rows.shape[:-1]) if axis is not None else found.reshape(())
+        sums[place] = fmpq(total.numerator, total.denominator)
+    found: Objects = sums.reshape(rows.shape[:-1] if axis is not None else ())
     if not keepdims:
         return found
     ndim = values.ndim

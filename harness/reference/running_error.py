@@ -1,18 +1,19 @@
 """A-priori error bounds of an algorithm, by running error analysis.
 
-An array is a pair: values v, which float64 arithmetic gives for the exact inputs, and a bound e on how far what
-the algorithm computes in its own precision lies from the exact value. Each function adds what it rounds:
+An array is a pair: values v, which float64 arithmetic gives for the exact inputs, and a bound e on how far
+what the algorithm computes in its own precision lies from the exact value. Each function adds what it rounds:
 
     fl(a ∘ b) = (a ∘ b)(1 + δ) + η,   |δ| ≤ u, |η| ≤ ω
 
-(Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. 2002, sections 2.2 and 3.3; u the unit roundoff
-of the storage format, ω its smallest subnormal number, η = 0 for sums), and carries on what its arguments have:
-by |f'| at the end of [v − e, v + e] where it is largest, or by the mean value theorem in full. Sums are taken in
-any order: (n − 1)·u_acc·Σ(|v| + e) (Jeannerod & Rump 2013, theorem 3.1, whatever n), and one rounding to the
-storage format. Elementary functions are allowed `ULPS` units in the last place, each at most 2u of the result.
+(Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed. 2002, sections 2.2 and 3.3; u the unit
+roundoff of the storage format, ω its smallest subnormal number, η = 0 for sums), and carries on what its
+arguments have: by the largest |f'| in [v − e, v + e], or by the product rule in full. Sums are taken in any
+order: (n − 1)·u_acc·Σ(|v| + e) (Jeannerod & Rump 2013, theorem 3.1, whatever n), and one rounding to the
+storage format. Elementary functions are allowed `ULPS` units in the last place, each at most 2u of them.
 
-The values themselves have float64's errors, which e covers: a magnitude is |v| + e. So the bound of an expression
-is what *that* algorithm guarantees for *these* inputs, in any of our formats; overflow in between is not covered.
+The values themselves have float64's errors, which e covers: a magnitude is |v| + e. So the bound of an
+expression is what *that* algorithm guarantees for *these* inputs, in any of our formats; overflow in between
+is not covered.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ ULPS: Final[dict[str, float]] = {
     "log": 4,  # NumPy's float32 has 3.83 (there)
     "sqrt": 0.5,  # correctly rounded, IEEE 754-2019, 5.4.1
 }
-"""Accuracy asked of elementary functions, in ulp; 4 unless named, as NumPy's own validation sets ask of float32."""
+"""Accuracy asked of elementary functions, in ulp; 4 unless named, as NumPy's validation sets for float32."""
 DEFAULT_ULPS: Final = 4.0
 
 
@@ -63,12 +64,12 @@ class Approximate(NamedTuple):
 
     @property
     def low(self) -> Floats:
-        """v − e."""
+        """The least exact value, v − e."""
         return np.asarray(self.value - self.error)
 
     @property
     def high(self) -> Floats:
-        """v + e."""
+        """The largest exact value, v + e."""
         return np.asarray(self.value + self.error)
 
     def at(self, index: Any) -> Approximate:
@@ -328,15 +329,15 @@ class RunningErrors:
 
     def logical_and(self, a: Any, b: Any) -> NDArray[np.bool_]:
         """Return where both hold."""
-        return np.logical_and(a, b)
+        return np.asarray(np.logical_and(a, b))
 
     def logical_or(self, a: Any, b: Any) -> NDArray[np.bool_]:
         """Return where one of both holds."""
-        return np.logical_or(a, b)
+        return np.asarray(np.logical_or(a, b))
 
     def logical_not(self, a: Any) -> NDArray[np.bool_]:
         """Return where it does not hold."""
-        return np.logical_not(a)
+        return np.asarray(np.logical_not(a))
 
     def sum(self, x: Elements, axis: int | None = None, keepdims: bool = False) -> Elements:
         """Return sums in any order, accumulated with u_acc and rounded once to the format."""
