@@ -362,6 +362,12 @@ def _array(x: Any) -> Objects:
     return found
 
 
+def _quiet(function: Any, *args: Any) -> Objects:
+    """Call a function of elements; ∞ − ∞ and 0·∞ are no warning here, but a result."""
+    with np.errstate(invalid="ignore"):
+        return _array(function(*map(_array, args)))
+
+
 class Leaf:
     """Float64 data that become elements when they are first needed as such; sums of them need not be."""
 
@@ -397,10 +403,10 @@ class ExactNamespace:
         """Return an elementwise function."""
         if name in _UNARY:
             function: Any = _UNARY[name]
-            return lambda x: _array(function(_array(x)))
+            return lambda x: _quiet(function, x)
         if name in _BINARY:
             binary: Any = _BINARY[name]
-            return lambda a, b: _array(binary(_array(a), _array(b)))
+            return lambda a, b: _quiet(binary, a, b)
         if name in _TESTS:
             test: Any = _TESTS[name]
             return lambda *args: np.asarray(test(*map(_array, args)), bool)
@@ -436,7 +442,7 @@ class ExactNamespace:
         """Return sum / number of terms."""
         total = self.sum(x, axis, keepdims)
         count = math.prod(x.shape) if axis is None else x.shape[axis]
-        return _array(_BINARY["divide"](total, _array(fmpq(count))))
+        return _quiet(_BINARY["divide"], total, fmpq(count))
 
     def max(self, x: Any, axis: int | None = None, keepdims: bool = False) -> Objects:
         """Return the largest; NaN wins."""
@@ -463,7 +469,7 @@ class ExactNamespace:
     def matmul(self, a: Any, b: Any) -> Objects:
         """Return Σ_k a_ik b_kj of matrices."""
         left, right = _array(a), _array(b)
-        products = _BINARY["multiply"](left[..., :, :, None], right[..., None, :, :])
+        products = _quiet(_BINARY["multiply"], left[..., :, :, None], right[..., None, :, :])
         return _reduced(_BINARY["add"], products, -2, False, ZERO)
 
     def take(self, x: Any, indices: Sequence[int], axis: int = 0) -> Objects:
@@ -514,7 +520,8 @@ def _reduced(function: Any, x: Objects, axis: int | None, keepdims: bool, empty:
         found = np.empty(whole.shape[1:], object)
         found[...] = empty
     else:
-        found = _array(function.reduce(whole, axis=0))
+        with np.errstate(invalid="ignore"):  # ∞ − ∞
+            found = _array(function.reduce(whole, axis=0))
     if not keepdims:
         return found
     shape = tuple(1 if axis is None or i == axis % x.ndim else n for i, n in enumerate(x.shape))

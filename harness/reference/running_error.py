@@ -39,6 +39,8 @@ ULPS: Final[dict[str, float]] = {
 }
 """Accuracy asked of elementary functions, in ulp; 4 unless named, as NumPy's validation sets for float32."""
 DEFAULT_ULPS: Final = 4.0
+AT_LEAST: Final[dict[str, float]] = {"lgamma": 1.0, "digamma": 1.0}
+"""Functions that are accurate to units of u of 1, not of themselves, near their zeros (at 1, 2 and 1.46)."""
 
 
 class Approximate(NamedTuple):
@@ -222,7 +224,8 @@ class RunningErrors:
                 carried = np.where(x.error > 0, carried, 0.0)
                 if name == "sqrt":  # at 0 the slope has no bound, but √ itself does
                     carried = np.minimum(carried, np.sqrt(x.pair.size))
-                return self._rounded(value, carried, allowed, self.least)
+                floor = allowed * self.u * np.maximum(AT_LEAST.get(name, 0.0) - np.abs(value), 0.0)
+                return self._rounded(value, carried + floor, allowed, self.least)
 
         return call
 
