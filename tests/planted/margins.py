@@ -1,0 +1,44 @@
+"""Which planted answers pass, and why they may: the lists that `tests/test_planted_everywhere.py` holds true.
+
+An entry that is caught after all fails the test, as an answer does that passes without an entry. A place is
+`operation/output`, or `operation, gradient/grad_input`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_SCORES: Final = "scores are rounded in the exponent: d·u·Σ|q||k| of each weight, and n·u of their sum"
+_SUMS: Final = "sums of n and of d products that cancel, of weights whose scores are rounded in the exponent"
+_FROM_ABOVE: Final = "a measurement, judged from one side: more bits, or smaller numbers, are no fault"
+
+FACTOR_ALLOWED: Final = {
+    "attention/y": _SCORES,
+    "attention, gradient/grad_q": _SUMS,
+    "attention, gradient/grad_k": _SUMS,
+    "attention, gradient/grad_v": _SUMS,
+    "least_squares/x": "20·√(mn)·κ·u is allowed forward, and 10·√(mn)·u backward",
+    "logsumexp/y": "9u·|y|: 4 ulp of a logarithm are 8u, and the maximum is added",
+    "logsumexp, gradient/grad_x": "that of softmax: 15u and more",
+    "masked_attention/y": _SCORES,
+    "masked_attention, gradient/grad_q": _SUMS,
+    "masked_attention, gradient/grad_k": _SUMS,
+    "masked_attention, gradient/grad_v": _SUMS,
+    "matmul_precision/input_bits": _FROM_ABOVE,
+    "matmul_precision/product_bits": _FROM_ABOVE,
+    "matmul_precision/accumulator_bits": _FROM_ABOVE,
+    "matmul_precision/rounding_error": "a quarter of a unit is exact, and a half is allowed",
+    "score_statistics/variance": "N·u of a mean of N = m·n squares, in whatever order they are added",
+    "score_statistics/entropy": _SCORES,
+    "softmax/p": "15u and more: 4 ulp each of two exponentials are 8u a piece, with sum and quotient",
+    "softmax, gradient/grad_x": "the 15u of softmax, in p and again in Σ p·g",
+}
+"""Where no problem that is tried tells 1 + 8u from right: place → what makes its bound as large."""
+
+PASSING: Final = {
+    ("matmul_precision/rounding_error", "zeros"): "nothing rounded within reach is declared to be 0",
+    ("matmul_precision/min_product", "zeros"): _FROM_ABOVE,
+    ("matmul_precision/min_input", "zeros"): _FROM_ABOVE,
+    ("matmul_precision/product_bits", "off by one"): "104 of 105 bits are more than the 53 declared",
+}
+"""What else passes, in every problem of a dtype: (place, `zeros`, `off by one` or `naive: …`) → why."""

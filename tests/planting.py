@@ -1,0 +1,452 @@
+"""Wrong answers planted in every operation: made from honest ones, and judged as a run judges its cells.
+
+For each operation, and each gradient, the smallest problems of the shipped cases are made as a referee makes
+them. A formulation of which the case expects `ok` gives the honest answer, through the worker's own code. The
+wrong one stands in one output at a time; the others stay honest. The judge is `metrics.score` and, without
+the rules of the case, `expect.verdicts`: an answer is caught where the verdict is `fail`.
+
+What gives the same numbers as the honest answer, or the exact one rounded once, is not wrong and not planted.
+1 + 8u is a factor of the exact values: what becomes of it depends on the bound alone, and not on the rounding
+errors of a kernel beside it.
+
+Nothing here names an operation: what is registered and has a case is planted in. `test_planted.py` plants a
+few in the whole program: kernels that hang, crash, print or leave another floating-point environment.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from harness import casefile, catalogue
+from harness.execute.content import problem_content
+from harness.expect.measured import number
+from harness.expect.verdicts import verdicts
+from harness.formats import DTYPES, FORMATS, NumberFormat, Precision, decode, encode
+from harness.metrics.score import score
+from harness.model import Cell, Plan, Rule
+from harness.plan import make_plan
+from harness.recipes import make_inputs
+from harness.referee import Prepared, Referee
+from harness.reference.cache import ReferenceCache
+from harness.registry import BACKENDS, OPERATIONS, RECIPES, support
+from harness.worker.kernel import KernelError, Kernels
+from harness.worker.service import run as run_in_worker
+from tests.planted.mutations import (
+    FACTOR,
+    Array,
+    change,
+    differs,
+    factored,
+    holds_counts,
+    next_number,
+    rolled,
+    without_last,
+)
+
+BACKEND: Final = "numpy"
+WIDE: Final = ("float64", "float32")
+TRIED: Final = (*WIDE, "bfloat16")
+PROBLEMS: Final = 4
+"""Of each dtype, from as many cases as there are."""
+BROKEN: Final = 2
+"""Answers in each dtype of each formulation that is declared to break."""
+ELEMENTS: Final = 2000
+"""Of the inputs of a problem; larger ones are used only where there is no other."""
+TINY: Final = 512
+"""Those that come before the smaller ones of another case: certifying some references takes their cube."""
+ZEROS, ROLLED, ONE_LESS, NEXT = "zeros", "rolled by one", "one less", "next number"
+FACTORED, LAST, NAIVE = f"1 + {FACTOR}u", "last of ", "naive: "
+Outputs = Mapping[str, Array]
+
+
+@dataclass(frozen=True, order=True)
+class Subject:
+    """What is judged: an operation, forward or backward."""
+
+    operation: str
+    mode: str
+
+    def __str__(self) -> str:
+        return self.operation if self.mode == "forward" else f"{self.operation}, gradient"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """One wrong answer and what became of it."""
+
+    subject: Subject
+    output: str
+    mutation: str
+    dtype: str
+    problem: str
+    formulation: str
+    """Whose honest answer it was made from or, of a naive form, the one that gave it."""
+    by: str | None
+    """What caught it: an outcome, or `bound_ratio`; None: nothing."""
+    ratio: float | None
+    """Error / bound; None where the outcome tells."""
+    change: float
+    """‖wrong − exact‖₂/‖exact‖₂; infinite where another element is finite."""
+
+    @property
+    def caught(self) -> bool:
+        return self.by is not None
+
+    @property
+    def place(self) -> str:
+        """What the lists of exceptions call its output."""
+        return f"{self.subject}/{self.output}"
+
+    @property
+    def off_by_one(self) -> bool:
+        return self.mutation in (ROLLED, ONE_LESS) or self.mutation.startswith(LAST)
+
+    @property
+    def of_input(self) -> str | None:
+        """The input whose last element was left out; None: something else was done."""
+        return self.mutation.removeprefix(LAST).split(",")[0] if self.mutation.startswith(LAST) else None
+
+    def __str__(self) -> str:
+        became = f"is caught by {self.by}" if self.caught else "passes"
+        ratio = "" if self.ratio is None else f" at {number(self.ratio)} of the bound"
+        return f"{self.place}: {self.mutation} {became}{ratio} in {self.problem}"
+
+
+@dataclass
+class Findings:
+    """Everything that was planted in one subject."""
+
+    subject: Subject
+    planted: list[Planted] = field(default_factory=list)
+    honest: list[str] = field(default_factory=list)
+    """Honest answers that were judged ok: `problem: formulation`."""
+    refused: list[str] = field(default_factory=list)
+    """Honest answers that were not, and why: nothing can be said of what is planted in them."""
+    dtypes: tuple[str, ...] = ()
+    """In which a planted answer has to be caught: the wide ones, where there are any."""
+    outputs: tuple[str, ...] = ()
+    breaking: tuple[str, ...] = ()
+    """Formulations that some shipped rule expects to break in one of the dtypes tried, on this backend."""
+
+
+@dataclass(frozen=True)
+class Honest:
+    """A problem with a right answer."""
+
+    cell: Cell
+    prepared: Prepared
+    precision: Precision
+    outputs: Outputs
+
+    @property
+    def fmt(self) -> NumberFormat:
+        return self.precision.format
+
+    def exact(self, output: str) -> Array:
+        """Return the exact values, rounded once to the format."""
+        return self.prepared.reference.outputs[output].round_to(self.fmt)
+
+
+class Planter:
+    """Plants in the operations of the shipped cases; references are kept in `folder`."""
+
+    def __init__(self, folder: Path, plan: Plan | None = None) -> None:
+        self.plan = shipped() if plan is None else plan
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._referee = Referee(ReferenceCache(folder / "references"), folder / "inputs")
+        self._kernels = Kernels(BACKENDS[BACKEND])
+        self._sizes: dict[str, int] = {}
+
+    def plant(self, subject: Subject) -> Findings:
+        """Plant every mutation in every output of the chosen problems of a subject."""
+        cells = self._cells(subject)
+        findings = Findings(subject, outputs=tuple(dict.fromkeys(o for c in cells for o in c.outputs)))
+        dtypes = [d for d in TRIED if any(c.dtype == d for c in cells)]
+        dtypes = dtypes or list(dict.fromkeys(c.dtype for c in cells))[:1]
+        findings.dtypes = tuple(d for d in dtypes if d in WIDE) or tuple(dtypes)
+        with np.errstate(all="ignore"), warnings.catch_warnings():  # a kernel's warning is no result
+            warnings.simplefilter("ignore")
+            for dtype in dtypes:
+                there = [c for c in cells if c.dtype == dtype]
+                for honest in self._honest_answers(there, findings):
+                    findings.planted += self._plant_in(subject, honest)
+                findings.planted += self._naive_forms(subject, there)
+        found = (p.formulation for p in findings.planted if p.mutation.startswith(NAIVE))
+        findings.breaking = tuple(dict.fromkeys(found))
+        return findings
+
+    def _cells(self, subject: Subject) -> list[Cell]:
+        """Return the cells of a subject that this backend runs; if it runs none, those of the others."""
+        cells = [
+            c
+            for c in self.plan.cells
+            if (c.operation, c.mode) == (subject.operation, subject.mode)
+            and c.accuracy
+            and (c.skip is None or c.skip.word != "excluded")
+        ]
+        return [c for c in cells if c.backend == BACKEND and c.skip is None] or cells
+
+    # ---- honest answers ----------------------------------------------------------------------------
+
+    def _honest_answers(self, cells: Sequence[Cell], findings: Findings) -> Iterator[Honest]:
+        """Yield the answers of the formulation that is expected to break least, on the smallest problems."""
+        breaks = Counter(c.formulation for c in cells if not all_ok(c))
+        trouble = {name: breaks[name] / n for name, n in Counter(c.formulation for c in cells).items()}
+        sound: dict[str, list[Cell]] = {}
+        for cell in cells:
+            if all_ok(cell):
+                sound.setdefault(cell.problem, []).append(cell)
+        best = [min(found, key=lambda c: trouble[c.formulation]) for found in sound.values()]
+        for cell in islice(self._smallest(best), PROBLEMS):
+            honest = self._answer(cell)
+            if isinstance(honest, str):
+                findings.refused.append(f"{cell.id}: {honest}")
+            elif not honest.prepared.reference.undecided:  # there is no verdict on what is undecided
+                bare = replace(honest, cell=replace(cell, rules=()))
+                judged = [(h, self._verdicts(h, h.outputs)) for h in (bare, honest)]
+                right = [h for h, found in judged if all(v["verdict"] == "pass" for v in found)]
+                if right:  # rules count where the case judges by a metric of its own
+                    findings.honest.append(f"{cell.problem}: {cell.formulation}")
+                    yield right[0]
+                else:
+                    findings.refused.append(f"{cell.id}: {judged[0][1][0]['reason']}")
+
+    def _smallest(self, cells: Iterable[Cell]) -> Iterator[Cell]:
+        """Yield cells with small problems, each problem once: the smallest of each case first, if it is tiny.
+
+        If there is none of at most `ELEMENTS`, the smallest that there is.
+        """
+        by_size = sorted(cells, key=self._known_elements)
+        first_of_case = {c.case: c for c in reversed(by_size)}
+        tiny = {c.id for c in first_of_case.values() if self._known_elements(c) <= TINY}
+        order = sorted(by_size, key=lambda c: c.id not in tiny)
+        seen: set[str] = set()
+        for cell in order:
+            content = problem_content(self.plan.problems[cell.problem])
+            if content not in seen and self._elements(cell, content) <= ELEMENTS:
+                seen.add(content)
+                yield cell
+        if not seen:
+            yield from by_size[:1]
+
+    def _known_elements(self, cell: Cell) -> int:
+        """Return how many elements the inputs of a cell have, as far as their recipes tell beforehand."""
+        specs = self.plan.problems[cell.problem].inputs
+        return sum(RECIPES[spec.recipe].elements(spec.arguments) or 0 for spec in specs)
+
+    def _elements(self, cell: Cell, content: str) -> int:
+        """Return how many elements the inputs of a cell have; they are made where recipes cannot tell."""
+        known = self._known_elements(cell)
+        if known > ELEMENTS:
+            return known
+        if content not in self._sizes:
+            problem = self.plan.problems[cell.problem]
+            dtype = DTYPES[problem.dtype]
+            operation = OPERATIONS[problem.operation].differentiated(problem.with_respect_to)
+            formats = operation.input_formats(problem.parameters, dtype.storage)
+            self._sizes[content] = sum(v.size for v in make_inputs(problem, dtype, formats)[0].values())
+        return self._sizes[content]
+
+    def _answer(self, cell: Cell) -> Honest | str:
+        """Return what the formulation of a cell gives, or what it raised.
+
+        Of what this backend does not run: the exact result, as if a perfect kernel had computed it.
+        """
+        prepared = self._referee.prepared(self.plan.problems[cell.problem])
+        dtype = DTYPES[cell.dtype]
+        compute = support(cell.operation, cell.formulation, BACKENDS[cell.backend], cell.dtype, cell.mode)
+        precision = Precision.of(dtype, compute if isinstance(compute, str) else dtype.storage.name)
+        if cell.backend != BACKEND:
+            exact = {name: y.round_to(dtype.storage) for name, y in prepared.reference.outputs.items()}
+            return Honest(cell, prepared, precision, exact)
+        outputs = self._run(cell, prepared, prepared.exact.inputs)
+        return outputs if isinstance(outputs, str) else Honest(cell, prepared, precision, outputs)
+
+    def _run(self, cell: Cell, prepared: Prepared, inputs: Outputs) -> Outputs | str:
+        """Run a formulation as a worker does, on these inputs; return its outputs, or what it raised."""
+        problem = self.plan.problems[cell.problem]
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            paths = {name: Path(folder) / f"input-{name}.npy" for name in inputs}
+            for name, path in paths.items():
+                np.save(path, encode(prepared.formats[name], inputs[name]), allow_pickle=False)
+            request = {
+                "operation": cell.operation,
+                "formulation": cell.formulation,
+                "dtype": cell.dtype,
+                "with_respect_to": problem.with_respect_to,
+                "parameters": problem.parameters,
+                "inputs": {name: str(path) for name, path in paths.items()},
+                "outputs": folder,
+            }
+            try:
+                reply = run_in_worker(self._kernels, request)
+            except KernelError as error:
+                return str(error)
+            return {
+                name: decode(FORMATS[reply["format"][name]], np.load(path, allow_pickle=False))
+                for name, path in reply["outputs"].items()
+            }
+
+    # ---- the judge ---------------------------------------------------------------------------------
+
+    def _verdicts(self, honest: Honest, outputs: Outputs) -> list[dict[str, Any]]:
+        """Return the row of each output with its verdict, by the rules that are left to the cell."""
+        p, cell = honest.prepared, replace(honest.cell, speed=None, skip=None)
+        rows = score(p.operation, p.exact, p.reference, outputs, honest.precision)
+        alone = Plan((cell,), {}, {}, "full", {})
+        return verdicts(({**row, "cell": cell.id, "output": name} for name, row in rows.items()), alone)
+
+    def _judged(self, subject: Subject, honest: Honest, output: str, mutation: str, wrong: Array) -> Planted:
+        judged = self._verdicts(honest, {**honest.outputs, output: wrong})
+        own = next(row for row in judged if row["output"] == output)
+        others = [] if mutation.startswith(NAIVE) else judged  # honest, so that they may tell of this one
+        failed = next((row for row in (own, *others) if row["verdict"] == "fail"), None)
+        by = None
+        if failed is not None:
+            by = "" if failed is own else f"{failed['output']}: "
+            by += failed["outcome"] if failed["outcome"] != "ok" else _metric(failed)
+        cell, ratio = honest.cell, own.get("bound_ratio")
+        names = cell.dtype, cell.problem, cell.formulation
+        return Planted(subject, output, mutation, *names, by, ratio, change(wrong, honest.exact(output)))
+
+    # ---- what is planted ---------------------------------------------------------------------------
+
+    def _plant_in(self, subject: Subject, honest: Honest) -> Iterator[Planted]:
+        changed = dict(self._of_changed_inputs(honest))
+        for output, right in honest.outputs.items():
+            exact = honest.exact(output)
+            made = {
+                ZEROS: np.zeros(right.shape),
+                ROLLED: rolled(right),
+                FACTORED: factored(exact, honest.fmt),
+            }
+            made |= {mutation: outputs[output] for mutation, outputs in changed.items()}
+            if holds_counts(exact, honest.fmt):
+                made[ONE_LESS] = exact - 1
+            if self._is_bit_exact(honest, output):
+                made[NEXT] = next_number(exact, honest.fmt)
+            for mutation, wrong in made.items():
+                if wrong.shape == right.shape and differs(wrong, right) and differs(wrong, exact):
+                    yield self._judged(subject, honest, output, mutation, wrong)
+
+    def _of_changed_inputs(self, honest: Honest) -> Iterator[tuple[str, Outputs]]:
+        """Yield the answers to inputs that lack their last element, its neighbour in its place."""
+        inputs = honest.prepared.exact.inputs
+        if honest.cell.backend != BACKEND:
+            return
+        for name, values in inputs.items():
+            for axis in range(values.ndim):
+                if values.shape[axis] > 1:
+                    other = {**inputs, name: without_last(values, axis)}
+                    outputs = self._run(honest.cell, honest.prepared, other)
+                    if not isinstance(outputs, str):
+                        place = "" if values.ndim == 1 else f", axis {axis - values.ndim}"
+                        yield f"{LAST}{name}{place}", outputs
+
+    def _is_bit_exact(self, honest: Honest, output: str) -> bool:
+        """Return whether the bound allows less than half a unit in the last place, everywhere."""
+        p = honest.prepared
+        if p.operation.bound is None:
+            return False
+        allowed = p.operation.bound(p.exact, p.reference, honest.precision)[output]
+        half = p.reference.outputs[output].ulp_exponent(honest.fmt) - 1
+        return bool(np.all(allowed < half))
+
+    def _naive_forms(self, subject: Subject, cells: Sequence[Cell]) -> Iterator[Planted]:
+        """Yield the answers of formulations that are declared to break, where they are.
+
+        A formulation that gives up is caught, and asked again where it may answer: it is the judge that is
+        tried.
+        """
+        by_formulation: dict[str, list[Cell]] = {}
+        for cell in cells:
+            if cell.backend == BACKEND and broken_outputs(cell):
+                by_formulation.setdefault(cell.formulation, []).append(cell)
+        for formulation, broken in by_formulation.items():
+            answering = [c for c in broken if not raises(c)]
+            answers = 0
+            for cell in islice(self._smallest(answering or broken), PROBLEMS * BROKEN):
+                if answers == BROKEN:
+                    break
+                naive, mutation = self._answer(cell), f"{NAIVE}{formulation}"
+                if isinstance(naive, Honest) and naive.prepared.reference.undecided:
+                    continue
+                answers += isinstance(naive, Honest)
+                for output in broken_outputs(cell):
+                    if isinstance(naive, str):
+                        names = cell.dtype, cell.problem, formulation
+                        yield Planted(subject, output, mutation, *names, "raised", None, np.inf)
+                    else:
+                        bare = replace(naive, cell=replace(cell, rules=()))
+                        yield self._judged(subject, bare, output, mutation, naive.outputs[output])
+
+
+def shipped() -> Plan:
+    """Return everything that the shipped cases plan."""
+    catalogue.load()
+    return make_plan(casefile.read_cases([casefile.packaged_cases()]), profile="full")
+
+
+def subjects() -> list[Subject]:
+    """Return the operations of the harness itself, and their gradients."""
+    catalogue.load()
+    own = [o for o in OPERATIONS.values() if o.reference.__module__.startswith("harness.")]
+    return [Subject(o.name, mode) for o in own for mode in ("forward", *(["backward"] if o.gradient else []))]
+
+
+# ---- rules -----------------------------------------------------------------------------------------------
+
+
+def _rule(cell: Cell, output: str) -> Rule | None:
+    return next((r for r in cell.rules if r.output in (None, output)), None)
+
+
+def all_ok(cell: Cell) -> bool:
+    """Return whether every output of a cell is expected to be ok, its error within the bound."""
+    return all(
+        rule is None
+        or (
+            rule.defect is None
+            and rule.breaks in (None, "no")
+            and rule.outcome in (None, ("ok",))
+            and "bound_ratio" not in rule.bounds
+        )
+        for rule in (_rule(cell, output) for output in cell.outputs)
+    )
+
+
+def broken_outputs(cell: Cell) -> tuple[str, ...]:
+    """Return the outputs that a rule expects to be wrong, for certain and by no defect of a library."""
+
+    def broken(rule: Rule | None) -> bool:
+        if rule is None or rule.defect is not None:
+            return False
+        ratio = rule.bounds.get("bound_ratio")
+        return (
+            rule.breaks == "yes"
+            or (rule.outcome is not None and "ok" not in rule.outcome)
+            or (ratio is not None and not ratio.holds(1))
+        )
+
+    return tuple(output for output in cell.outputs if broken(_rule(cell, output)))
+
+
+def raises(cell: Cell) -> bool:
+    """Return whether a formulation is declared to give no answer."""
+    rules = (_rule(cell, output) for output in cell.outputs)
+    return any(rule is not None and rule.outcome is not None and "raised" in rule.outcome for rule in rules)
+
+
+def _metric(row: Mapping[str, Any]) -> str:
+    """Return the metric that a verdict names, with outcome ok: `bound_ratio 3.2 > 1` → `bound_ratio`."""
+    return str(row["reason"]).split(maxsplit=1)[0]

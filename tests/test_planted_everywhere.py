@@ -1,0 +1,217 @@
+"""Every operation's judge is itself judged: what is planted by `planting.py` has to be caught.
+
+In float64 and in float32 (in bfloat16, where an operation has neither), in each output:
+
+- zeros, and one answer that is off by one at least, in one problem of each dtype or more;
+- wherever zeros are caught, whatever is off by one and differs from the exact values by half their size or
+  more, in the 2-norm;
+- a last element left out, of each input, in some output;
+- forms that a rule declares to break, and the next number where only the correctly rounded one is right, in
+  every problem and every dtype;
+- 1 + 8u, in one problem or more, unless `planted/margins.py` says what its bound is made of.
+
+A problem in which zeros pass is one whose bound is larger than its values, as it may be where the problem is
+ill-conditioned; `benchmarks/plant_wrong_answers.py` tells of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.formats import FORMATS
+from harness.registry import OPERATIONS
+from tests import planting
+from tests.planted import mutations
+from tests.planted.margins import FACTOR_ALLOWED, PASSING
+from tests.planting import FACTORED, NAIVE, NEXT, ZEROS, Findings, Planted, Planter, Subject, subjects
+
+OFF_BY_ONE = "off by one"
+GROSS = 0.5
+"""Of the size of the exact values: zeros differ from them by 1."""
+
+
+def complaints(
+    findings: Findings,
+    factor_allowed: Mapping[str, str] = FACTOR_ALLOWED,
+    passing: Mapping[tuple[str, str], str] = PASSING,
+) -> Iterator[str]:
+    """Yield what is wrong with the judge of a subject, or with the lists."""
+    subject, planted = findings.subject, findings.planted
+    yield from (f"an honest answer is not judged ok: {text}" for text in findings.refused)
+    if not findings.honest:
+        yield f"{subject}: no shipped case has a small problem with an honest answer to plant in"
+    for output in set(findings.outputs) - {p.output for p in planted if p.mutation == ZEROS}:
+        yield f"{subject}/{output}: zeros are right in every problem that was tried; give a case another one"
+    counting = [p for p in planted if p.dtype in findings.dtypes]
+    telling = {(p.place, p.problem) for p in counting if p.mutation == ZEROS and p.caught}
+    for place in dict.fromkeys(p.place for p in planted):
+        here = [p for p in counting if p.place == place]
+        for family in (ZEROS, OFF_BY_ONE):
+            of_family = [p for p in here if (p.off_by_one if family == OFF_BY_ONE else p.mutation == family)]
+            unseen = [of_dtype[0] for of_dtype in _by_dtype(of_family) if not any(p.caught for p in of_dtype)]
+            gross = [p for p in of_family if p.change >= GROSS and (place, p.problem) in telling]
+            passed = [p for p in gross if not p.caught]
+            if (place, family) not in passing:
+                yield from (f"{family}, everywhere in {p.dtype}: {p}" for p in unseen)
+                yield from (f"{family}, where zeros are caught: {p}" for p in passed)
+            elif not unseen and not passed:
+                yield f"margins.PASSING has {place}, {family!r}, which is caught: take it out"
+        factored = [p for p in here if p.mutation == FACTORED]
+        caught = [p for p in factored if p.caught]
+        if caught and place in factor_allowed:
+            yield f"margins.FACTOR_ALLOWED has {place}; take it out, for {caught[0]}"
+        if factored and not caught and place not in factor_allowed:
+            nearest = max(factored, key=lambda p: p.ratio or 0.0)
+            yield f"{nearest}; if its bound is honest, say in margins.FACTOR_ALLOWED what makes it as large"
+    for p in planted:
+        everywhere = p.mutation == NEXT or p.mutation.startswith(NAIVE)
+        if everywhere and not p.caught and (p.place, p.mutation) not in passing:
+            yield f"passes: {p}"
+    for name in dict.fromkeys(p.of_input for p in counting if p.of_input is not None):
+        of_input = [p for p in counting if p.of_input == name]
+        if not any(p.caught for p in of_input):
+            yield f"{subject}: input {name!r} may lack its last element; {of_input[0]}"
+
+
+def _by_dtype(planted: list[Planted]) -> list[list[Planted]]:
+    return [[p for p in planted if p.dtype == dtype] for dtype in dict.fromkeys(p.dtype for p in planted)]
+
+
+@pytest.fixture(scope="module")
+def planter(tmp_path_factory: pytest.TempPathFactory) -> Planter:
+    return Planter(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.mark.parametrize("subject", subjects(), ids=str)
+def test_what_is_planted_is_caught(planter: Planter, subject: Subject) -> None:
+    found = list(complaints(planter.plant(subject)))
+    assert not found, "\n".join(found)
+
+
+def test_the_lists_name_what_there_is() -> None:
+    operations = {str(s): OPERATIONS[s.operation] for s in subjects()}
+    for place in (*FACTOR_ALLOWED, *(place for place, _ in PASSING)):
+        name, output = place.split("/")
+        operation = operations[name]
+        if name.endswith(", gradient"):
+            operation = operation.differentiated(operation.differentiable)
+        assert output in operation.outputs, place
+
+
+# ---- the check is checked as well ------------------------------------------------------------------------
+
+
+def softmax_under(planter: Planter, monkeypatch: pytest.MonkeyPatch, log2_factor: float) -> Findings:
+    """Return what is found where the bound of softmax is 2**log2_factor times what it is."""
+    honest = OPERATIONS["softmax"].bound
+    assert honest is not None
+
+    def scaled(*given: Any) -> dict[str, Any]:
+        return {name: bound + log2_factor for name, bound in honest(*given).items()}
+
+    def score(operation: Any, *given: Any, **named: Any) -> Any:
+        return real(replace(operation, bound=scaled), *given, **named)
+
+    real = planting.score
+    monkeypatch.setattr(planting, "score", score)
+    return planter.plant(Subject("softmax", "forward"))
+
+
+def test_a_bound_that_forgives_everything_is_noticed(
+    planter: Planter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = "\n".join(complaints(softmax_under(planter, monkeypatch, 2200.0)))
+    for dtype in planting.WIDE:
+        assert f"zeros, everywhere in {dtype}: softmax/p: zeros passes" in found
+    # In float32 one problem has a mask: its share of 0 has a bound of 0, whatever that is multiplied by.
+    assert "off by one, everywhere in float64: softmax/p: " in found
+    assert "input 'x' may lack its last element" in found
+
+
+def test_a_bound_that_forgives_nothing_is_noticed(planter: Planter, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list(complaints(softmax_under(planter, monkeypatch, -2200.0)))
+    assert any(text.startswith("an honest answer is not judged ok") for text in found)
+
+
+def test_the_lists_are_held_to_both_ways(planter: Planter) -> None:
+    of_softmax = planter.plant(Subject("softmax", "forward"))
+    without = list(complaints(of_softmax, factor_allowed={}))
+    assert len(without) == 1
+    assert "softmax/p: 1 + 8u passes at 0.533 of the bound" in without[0]  # 8u of 15u
+    of_add = planter.plant(Subject("add", "forward"))
+    assert list(complaints(of_add)) == []
+    too_much = list(complaints(of_add, {"add/s": "no reason"}, {("add/s", ZEROS): "no reason"}))
+    assert len(too_much) == 2
+    assert all("take it out" in text for text in too_much)
+
+
+def test_a_naive_form_that_does_not_break_is_noticed() -> None:
+    subject = Subject("softmax", "forward")
+    passes = Planted(subject, "p", f"{NAIVE}naive", "bfloat16", "problem", "naive", None, 0.5, 1.0)
+    found = list(complaints(Findings(subject, [passes], ["one"], dtypes=("float64",))))
+    assert found == ["passes: softmax/p: naive: naive passes at 0.5 of the bound in problem"]
+
+
+def test_a_case_without_an_honest_answer_is_noticed() -> None:
+    assert "no shipped case" in next(complaints(Findings(Subject("softmax", "forward"))))
+
+
+# ---- wrong answers ---------------------------------------------------------------------------------------
+
+
+def test_the_next_number_is_one_place_away_in_one_element() -> None:
+    fmt = FORMATS["bfloat16"]
+    wrong = mutations.next_number(np.array([1.0, -1.5, np.inf]), fmt)
+    assert wrong.tolist() == [1.0, -1.5 + 2.0**-7, np.inf]
+    assert mutations.next_number(np.array([0.0]), fmt).tolist() == [2.0**-133]
+    assert mutations.next_number(np.array(1.0), fmt) == 1 - 2.0**-8
+    assert np.isnan(mutations.next_number(np.array([np.nan]), fmt)).all()
+
+
+def test_the_last_element_gives_way_to_its_neighbour() -> None:
+    values = np.arange(6.0).reshape(2, 3)
+    assert mutations.without_last(values, 1).tolist() == [[0, 1, 1], [3, 4, 4]]
+    assert mutations.without_last(values, 0).tolist() == [[0, 1, 2], [0, 1, 2]]
+    assert values.tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_values_are_rolled_along_the_last_axis_that_can_be() -> None:
+    assert mutations.rolled(np.array([[1.0, 2.0, 3.0]])).tolist() == [[3, 1, 2]]
+    assert mutations.rolled(np.array([[1.0], [2.0]])).tolist() == [[2], [1]]
+    assert mutations.rolled(np.array(1.0)) == 1
+
+
+def test_a_factor_is_of_the_formats_own_unit() -> None:
+    fmt = FORMATS["bfloat16"]
+    largest = float(fmt.max_finite)
+    values = np.array([1.0, -2.0, 0.0, largest, np.inf])
+    assert mutations.factored(values, fmt).tolist() == [1 + 2.0**-5, -2 - 2.0**-4, 0, largest, np.inf]
+
+
+def test_a_change_is_measured_in_the_size_of_what_is_changed() -> None:
+    exact = np.array([3e200, 4e200, np.inf])
+    assert mutations.change(np.zeros(3), exact) == np.inf
+    assert mutations.change(np.array([0, 0, np.inf]), exact) == 1
+    assert mutations.change(np.array([3e200, 9e200, np.inf]), exact) == pytest.approx(1, abs=1e-15)  # 5 of 5
+    assert mutations.change(exact, exact) == 0
+    assert mutations.change(np.array([1.0]), np.array([0.0])) == np.inf
+
+
+def test_counts_are_integers_that_have_a_smaller_one() -> None:
+    fmt = FORMATS["bfloat16"]
+    assert mutations.holds_counts(np.array([3.0, -7.0]), fmt)
+    for values in ([0.0, 1.0], [1.5], [np.inf], [np.nan], [256.0], []):
+        assert not mutations.holds_counts(np.array(values), fmt)
+
+
+def test_references_are_kept_in_the_folder(tmp_path: Path) -> None:
+    subject = Subject("add", "forward")
+    first = Planter(tmp_path).plant(subject)
+    assert any(path.is_file() for path in (tmp_path / "references").rglob("*"))
+    assert Planter(tmp_path).plant(subject) == first
