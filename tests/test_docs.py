@@ -79,7 +79,7 @@ print(abs(y - z).max() <= 1000 * 2.0 ** -52)  # exponents up to 1000 carry an er
 
 
 def test_the_operation_in_contributing_is_judged(tmp_path: Path) -> None:
-    (tmp_path / "plugin.py").write_text(blocks("python", ROOT / "CONTRIBUTING.md")[1], encoding="utf-8")
+    (tmp_path / "plugin.py").write_text(blocks("python", ROOT / "CONTRIBUTING.md")[2], encoding="utf-8")
     (tmp_path / "case.yaml").write_text(
         """
 case: shifted-logarithm
@@ -109,8 +109,42 @@ inputs:
     assert {row["not_a_number_count"] for row in rows} == {1, 3}
 
 
+def test_the_operation_by_two_expressions_in_contributing_is_judged(tmp_path: Path) -> None:
+    code = blocks("python", ROOT / "CONTRIBUTING.md")[1]
+    (tmp_path / "plugin.py").write_text(code, encoding="utf-8")
+    for mode in ("", "differentiate: {with_respect_to: [x], cotangent: {recipe: constant, value: 1, shape: [5]}}"):
+        (tmp_path / "case.yaml").write_text(
+            f"""
+case: inverse-softplus
+title: Inverse of softplus
+topic: stability
+operation: inverse_softplus
+backends: [numpy, torch-cpu]
+inputs:
+  x: {{recipe: values, values: [1e-6, 0.1, 3, 11.5, 1000]}}
+{mode}
+expect:
+  # exp(11.5) passes the largest float16, exp(1000) that of every format
+  - where: {{formulation: naive}}
+    breaks: true
+""",
+            encoding="utf-8",
+        )
+        out = tmp_path / ("backward" if mode else "forward")
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "run", str(tmp_path / "case.yaml"),
+             "--plugin", str(tmp_path / "plugin.py"), "--out", str(out)],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        rows = [r for r in harness.load(out).rows if not str(r["reason"]).startswith("unavailable: ")]
+        assert {row["verdict"] for row in rows} == {"pass"}
+        assert all(0 < row["bound_ratio"] <= 1 for row in rows if row["formulation"] == "stable")
+        assert {row["dtype"] for row in rows} == {"float64", "float32", "bfloat16", "float16"}
+
+
 def test_the_gradient_in_contributing_is_judged(tmp_path: Path) -> None:
-    operation, slope = blocks("python", ROOT / "CONTRIBUTING.md")[1:3]
+    operation, slope = blocks("python", ROOT / "CONTRIBUTING.md")[2:4]
     start = operation.index("register_operation(\n")
     record = operation[start:].replace("cost=cost,", "cost=cost,\n        gradient=SLOPE,")
     whole = operation[:start] + slope + record
