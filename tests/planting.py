@@ -199,14 +199,22 @@ class Planter:
     # ---- honest answers ----------------------------------------------------------------------------
 
     def _honest_answers(self, cells: Sequence[Cell], findings: Findings) -> Iterator[Honest]:
-        """Yield the answers of the formulation that is expected to break least, on the smallest problems."""
-        breaks = Counter(c.formulation for c in cells if not all_ok(c))
-        trouble = {name: breaks[name] / n for name, n in Counter(c.formulation for c in cells).items()}
+        """Yield the answers of the formulation that is expected to break least, on the smallest problems.
+
+        Of several the one that computes in the widest format: it is allowed least.
+        """
+        everywhere = [c for c in self.plan.cells if c.operation == findings.subject.operation]
+        breaks = Counter(c.formulation for c in everywhere if not all_ok(c))
+        count = Counter(c.formulation for c in everywhere)
+
+        def rank(cell: Cell) -> tuple[float, float]:
+            return breaks[cell.formulation] / count[cell.formulation], precision_of(cell).u_acc
+
         sound: dict[str, list[Cell]] = {}
         for cell in cells:
             if all_ok(cell):
                 sound.setdefault(cell.problem, []).append(cell)
-        best = [min(found, key=lambda c: trouble[c.formulation]) for found in sound.values()]
+        best = [min(found, key=rank) for found in sound.values()]
         for cell in islice(self._smallest(best), PROBLEMS):
             honest = self._answer(cell)
             if isinstance(honest, str):
@@ -263,11 +271,9 @@ class Planter:
         Of what this backend does not run: the exact result, as if a perfect kernel had computed it.
         """
         prepared = self._referee.prepared(self.plan.problems[cell.problem])
-        dtype = DTYPES[cell.dtype]
-        compute = support(cell.operation, cell.formulation, BACKENDS[cell.backend], cell.dtype, cell.mode)
-        precision = Precision.of(dtype, compute if isinstance(compute, str) else dtype.storage.name)
+        precision = precision_of(cell)
         if cell.backend != BACKEND:
-            exact = {name: y.round_to(dtype.storage) for name, y in prepared.reference.outputs.items()}
+            exact = {name: y.round_to(precision.format) for name, y in prepared.reference.outputs.items()}
             return Honest(cell, prepared, precision, exact)
         outputs = self._run(cell, prepared, prepared.exact.inputs)
         return outputs if isinstance(outputs, str) else Honest(cell, prepared, precision, outputs)
@@ -402,6 +408,13 @@ def subjects() -> list[Subject]:
     catalogue.load()
     own = [o for o in OPERATIONS.values() if o.reference.__module__.startswith("harness.")]
     return [Subject(o.name, mode) for o in own for mode in ("forward", *(["backward"] if o.gradient else []))]
+
+
+def precision_of(cell: Cell) -> Precision:
+    """Return what a cell is judged by; where it cannot run here, as if it computed in its own dtype."""
+    dtype = DTYPES[cell.dtype]
+    compute = support(cell.operation, cell.formulation, BACKENDS[cell.backend], cell.dtype, cell.mode)
+    return Precision.of(dtype, compute if isinstance(compute, str) else dtype.storage.name)
 
 
 # ---- rules -----------------------------------------------------------------------------------------------
