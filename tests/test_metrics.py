@@ -267,6 +267,26 @@ def test_the_worst_element_is_told_in_full() -> None:
     assert Fraction(row["worst_exact"]) == Fraction(10**32 // 3, 10**32)
 
 
+def test_an_elementwise_operation_tells_what_it_took_at_its_worst_element() -> None:
+    """1 + 2⁻²³ is 0x1.000002p+0; of several inputs each has its name, and other operations tell nothing."""
+
+    def told(elementwise: bool, inputs: dict[str, list[float]]) -> object:
+        operation = make_operation(bound=1.0, elementwise=elementwise)
+        arrays = {name: np.array(values) for name, values in inputs.items()}
+        problem = ExactProblem("planted", arrays, {}, DTYPES["float32"])
+        reference = Reference({"y": ReferenceArray.from_float64(np.array([1.0, 3.0]))})
+        precision = Precision.of(DTYPES["float32"], "float32")
+        return score(operation, problem, reference, {"y": np.array([1.0, 2.5])}, precision)["y"].get(
+            "worst_input"
+        )
+
+    x, g = [4.0, 1 + 2.0**-23], [0.0, -INF]
+    assert told(True, {"x": x}) == "0x1.0000020000000p+0"
+    assert told(True, {"x": x, "cotangent": g}) == "x=0x1.0000020000000p+0 cotangent=-inf"
+    assert told(False, {"x": x}) is None
+    assert told(True, {"x": [1.0]}) is None
+
+
 def test_only_a_single_finite_element_is_a_value() -> None:
     assert scored([1.0], [0.75], bound=1.0)["value"] == 0.75
     assert "value" not in scored([1.0, 2.0], [1.0, 2.0])

@@ -31,6 +31,15 @@ def _worst_exact(j: Judgement) -> str | None:
     return certified_value(*(column.reshape(-1)[j.worst].item() for column in columns)).value
 
 
+def _worst_input(j: Judgement) -> str | None:
+    inputs = j.problem.inputs
+    whole = j.operation.elementwise and all(x.shape == j.computed.shape for x in inputs.values())
+    if j.worst is None or not whole:
+        return None
+    found = {name: float(x.reshape(-1)[j.worst]).hex() for name, x in inputs.items()}
+    return " ".join(found.values() if len(found) == 1 else (f"{name}={x}" for name, x in found.items()))
+
+
 register_metric(
     Metric(
         "value",
@@ -55,6 +64,12 @@ for _name, _title, _formula, _compute in (
         "Worst element, exact",
         "its exact value: at most 32 significant digits, all of them certified",
         _worst_exact,
+    ),
+    (
+        "worst_input",
+        "Worst element, input",
+        "what an elementwise operation took there, in hexadecimal: exact",
+        _worst_input,
     ),
 ):
     register_metric(

@@ -68,6 +68,7 @@ register_operation(
         bound_source=correct_rounding.SOURCE,
         bound=correct_rounding.bound,
         cost=cost,
+        elementwise=True,
         signed_zero=True,
     )
 )

@@ -89,6 +89,7 @@ register_operation(
         parameters={"source": Parameter(None, "format of x", choices=tuple(FORMATS))},
         storage={"x": "source"},
         cost=cost,
+        elementwise=True,
         signed_zero=True,
     )
 )
@@ -108,6 +109,7 @@ register_operation(
         bound=correct_rounding.bound,
         parameters={"through": Parameter(None, "format in between", choices=tuple(FORMATS))},
         cost=cost,
+        elementwise=True,
         signed_zero=True,
     )
 )

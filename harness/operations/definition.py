@@ -92,16 +92,18 @@ def operation(
     condition
         Whether Σ|x_i ∂y/∂x_i| / |y| is a quantity: of elementwise functions and of one scalar output.
     options
-        Further fields of `Operation`: `signed_zero`, `normwise`, `storage`.
+        Further fields of `Operation`: `elementwise`, `signed_zero`, `normwise`, `storage`. Where the zeros of
+        an elementwise function have signs, that of an input 0 is its result's (IEEE 754-2019, 9.2.1).
     """
     algorithmic = stable or definition
     pair = definition, algorithmic
     words = bound_formula or f"what the standard model allows {algorithm}, evaluated for these inputs"
 
     def reference(problem: ExactProblem) -> Reference:
-        return _reference(
+        found = _reference(
             definition, algorithmic, problem, outputs, condition and bool(differentiable), check
         )
+        return _with_signs_of_zero(found, problem) if options.get("signed_zero") else found
 
     def derived(problem: ExactProblem, reference: Reference, precision: Precision) -> Mapping[str, Floats]:
         return _bound(algorithmic, problem, outputs, precision)
@@ -170,6 +172,19 @@ def _reference(
     found = certified_values(definition, _given(problem), problem.parameters, problem.dtype.storage)
     quantities = _condition(stable, problem, found[0]) if condition else {}
     return Reference(dict(zip(outputs, found, strict=True)), quantities)
+
+
+def _with_signs_of_zero(reference: Reference, problem: ExactProblem) -> Reference:
+    """Give a result of 0 at an input of 0 the sign of that input; exact arithmetic has one zero only."""
+    import numpy as np
+
+    from harness.reference.elements import ZERO
+
+    (x,) = _given(problem)
+    for y in reference.outputs.values():
+        signed = (y.kind == ZERO) & (x == 0)
+        y.hi[signed] = np.copysign(0.0, x[signed])
+    return reference
 
 
 def _bound(

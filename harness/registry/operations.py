@@ -141,6 +141,8 @@ class Operation:
     """(input shapes, parameters, bytes of one element) → Cost."""
     signed_zero: bool = False
     """Whether −0 and +0 are different results (elementwise operations and conversions only)."""
+    elementwise: bool = False
+    """Whether an element of an output depends on the same element of each input, and on no other."""
     normwise: bool = False
     """Whether elements may cancel, so that the digits left are those of the whole output, in its 2-norm."""
     storage: Mapping[str, str] = field(default_factory=dict)
@@ -178,6 +180,7 @@ class Operation:
             bound=g.bound,
             judge=None,
             cost=g.cost,
+            signed_zero=False,  # no standard gives a derivative's zeros a sign
             gradient=None,
         )
 

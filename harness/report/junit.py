@@ -30,7 +30,9 @@ _LONGEST: Final = 400
 """Characters of a message; a server shows it in a line."""
 _LONGEST_TEXT: Final = 4000
 _PROPERTIES: Final = ("bound_ratio", "bits")
-_TOLD: Final = ("outcome", "bound_ratio", "max_ulp", "bits", "worst_index", "worst_computed", "worst_exact")
+_TOLD: Final = (
+    "outcome", "bound_ratio", "max_ulp", "bits", "worst_index", "worst_input", "worst_computed", "worst_exact",
+)  # fmt: skip
 """What the text of a failure shows of a row, as far as it was measured."""
 _COUNTED_ELSEWHERE: Final = ("failed", "inconclusive", "fixed_upstream")
 """Entries of a gate that repeat the verdict of a row or a fact."""

@@ -45,7 +45,7 @@ ACCURACY: Final = (
         "norm_rel_error bits lre backward_error componentwise_backward_error orthogonality subspace_angle "
         "condition kappa_error data_error reference_radius_ulp reference_coverage value",
     ),
-    *_columns("text", "worst_index worst_computed worst_exact result_digest"),
+    *_columns("text", "worst_index worst_input worst_computed worst_exact result_digest"),
 )
 """What a referee measured; units, formulas and sources are those of the registered metrics."""
 

@@ -184,7 +184,7 @@ const worstElement = (results, row) => {
     decimal: text === null ? MISSING : ELEMENT_WORDS[text] ?? text,
     hexadecimal: text === null || !format ? "" : hexadecimal(text, format, beyond),
   });
-  return { place: `${results.at("output", row) ?? "output"}[${index}]`, computed: spelled(computed, 0), exact: spelled(exact, 2) };
+  return { place: `${results.at("output", row) ?? "output"}[${index}]`, input: results.at("worst_input", row), computed: spelled(computed, 0), exact: spelled(exact, 2) };
 };
 
 // ---- commands ----

@@ -3,7 +3,7 @@
 const PAGE = 100;
 const NAMES = ["formulation", "backend", "dtype", "output"];
 const SPEED = ["time_median_s", "interval", "time_min_s", "gflops", "peak_fraction", "gbps", "samples", "converged", "overhead_fraction", "noise", "peak_memory_bytes", "flops", "bytes", "timer", "cache"];
-const ELEMENT = ["worst_index", "worst_computed", "worst_exact"];
+const ELEMENT = ["worst_index", "worst_input", "worst_computed", "worst_exact"];
 const VIEWS = {
   main: { title: "verdict, digits, time", columns: ["verdict", "outcome", "digits", "bound_ratio", "max_ulp", "time_median_s", "interval", "reason"] },
   accuracy: { title: "accuracy", columns: null },
@@ -127,7 +127,8 @@ const makeResults = (root, results) => {
   const elementTable = (worst) => make("table", { class: "element" },
     make("caption", {}, make("span", {}, "Worst element ", make("code", {}, worst.place))),
     make("thead", {}, make("tr", {}, ...["", "decimal", "hexadecimal"].map((text) => make("th", { scope: "col", class: "t" }, text)))),
-    make("tbody", {}, ...["computed", "exact"].map((word) => make("tr", {}, make("th", { scope: "row", class: "t" }, word),
+    make("tbody", {}, ...(worst.input ? [make("tr", {}, make("th", { scope: "row", class: "t" }, "input"), make("td", { class: "t" }), make("td", { class: "t" }, worst.input))] : []),
+      ...["computed", "exact"].map((word) => make("tr", {}, make("th", { scope: "row", class: "t" }, word),
       make("td", { class: "t" }, worst[word].decimal), make("td", { class: "t" }, worst[word].hexadecimal || MISSING)))));
   const commandList = (found) => make("dl", { class: "commands" },
     make("dt", {}, "Run this cell again"), make("dd", {}, make("code", {}, found.run)),

@@ -140,7 +140,7 @@ def _column(name: str, rows: Sequence[Row]) -> dict[str, Any]:
             "" if v is None else shortened_exact(str(v), formats[text_of(r, "dtype")])
             for v, r in zip(values, rows, strict=True)
         )
-    if name == "worst_computed":  # `nan` is a value here
+    if name in ("worst_computed", "worst_input"):  # `nan` is a value here
         return _texts("" if v is None else str(v) for v in values)
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values if present(v)):
         return {"items": runs(map(number_item, values))}

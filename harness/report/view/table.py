@@ -14,7 +14,7 @@ _FIRST: Final = ("formulation", "backend", "dtype", "output", "verdict", "outcom
 """What a reader looks for first."""
 _LAST: Final = (
     "reason", "severity", "elements", "not_a_number_count", "inf_count", "zero_count", "worst_index",
-    "worst_computed", "worst_exact", "reference_radius_ulp", "reference_coverage", "device",
+    "worst_input", "worst_computed", "worst_exact", "reference_radius_ulp", "reference_coverage", "device",
     "compute_dtype", "timer", "cache", "inputs_digest", "result_digest",
 )  # fmt: skip
 
