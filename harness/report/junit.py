@@ -31,7 +31,8 @@ _LONGEST: Final = 400
 _LONGEST_TEXT: Final = 4000
 _PROPERTIES: Final = ("bound_ratio", "bits")
 _TOLD: Final = (
-    "outcome", "bound_ratio", "max_ulp", "bits", "worst_index", "worst_input", "worst_computed", "worst_exact",
+    "outcome", "bound_ratio", "max_ulp", "bits",
+    "worst_index", "worst_input", "worst_computed", "worst_exact",
 )  # fmt: skip
 """What the text of a failure shows of a row, as far as it was measured."""
 _COUNTED_ELSEWHERE: Final = ("failed", "inconclusive", "fixed_upstream")
