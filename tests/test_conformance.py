@@ -338,6 +338,7 @@ def applied(xp, x, y):
         "detach": xp.detach(x),
         "broadcast_to": xp.broadcast_to(x, (2, *x.shape)),
         "place": xp.place(x, 1, xp.stack([x, y])),
+        "arrange": xp.arrange(xp.stack([x, y]), "F"),
         "zeros": xp.zeros((2, 3)),
         "full": xp.full((2,), xp.scalar(2)),
         "eye": xp.eye(3),

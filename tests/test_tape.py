@@ -31,6 +31,7 @@ EXPRESSIONS = {
     "sums": lambda xp, x, y: xp.sum(x * y, axis=-1) * xp.mean(x, axis=1) + xp.mean(y) - xp.min(x, axis=1),
     "shapes": lambda xp, x, y: xp.matmul(xp.transpose(x), xp.reshape(xp.sum(x * y, axis=-1), (2, 1))),
     "pieces": lambda xp, x, y: xp.concat([x[:, :1], x[:, 1:] * y[:, 1:]], axis=1) + xp.stack([y[0], x[1]]),
+    "arranged": lambda xp, x, y: xp.arrange(x, "F") * xp.arrange(y, "C"),
     "taken": lambda xp, x, y: xp.take(x, [2, 0], axis=1) * xp.take(y, [1], axis=1),
     "cast": lambda xp, x, y: xp.cast_namespace("float32").multiply(
         xp.astype(x, "float32"), xp.astype(y, "float32")

@@ -37,7 +37,10 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "isfinite", "isinf", "isnan", "any", "all",
     ),
     "order": ("max", "min"),
-    "shape": ("reshape", "transpose", "concat", "stack", "copy", "take", "detach", "broadcast_to", "place"),
+    "shape": (
+        "reshape", "transpose", "concat", "stack", "copy", "take", "detach", "broadcast_to", "place",
+        "arrange",
+    ),
     "constant": ("zeros", "full", "eye", "zeros_like"),
     "widening": ("astype",),
 }  # fmt: skip

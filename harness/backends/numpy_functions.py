@@ -134,7 +134,7 @@ def shape(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
     """Return what moves elements and computes nothing; `transpose` swaps the last two axes.
 
     `detach` gives the same array, as one that gradients do not flow through; `place(g, index, like)` zeros in
-    the shape of `like`, with g at `index`.
+    the shape of `like`, with g at `index`; `arrange(x, order)` the same in memory in that order, C or F.
     """
     import numpy as np
 
@@ -158,10 +158,13 @@ def shape(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
         found[index] = g
         return found
 
+    def arrange(x: Array, order: str) -> Array:
+        return np.asarray(x, order="F" if order == "F" else "C")
+
     return {
         "reshape": np.reshape, "transpose": transpose, "concat": concat,
         "stack": stack, "copy": np.copy, "take": take, "detach": detach,
-        "broadcast_to": np.broadcast_to, "place": place,
+        "broadcast_to": np.broadcast_to, "place": place, "arrange": arrange,
     }  # fmt: skip
 
 

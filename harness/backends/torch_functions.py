@@ -121,7 +121,7 @@ def shape(dtype: Any, device: str) -> Functions:
     """Return what moves elements and computes nothing; `transpose` swaps the last two axes.
 
     `detach` gives the same tensor, as one that gradients do not flow through; `place(g, index, like)` zeros
-    in the shape of `like`, with g at `index`.
+    in the shape of `like`, with g at `index`; `arrange(x, order)` the same in memory in that order, C or F.
     """
     import torch
 
@@ -142,10 +142,16 @@ def shape(dtype: Any, device: str) -> Functions:
         found[index] = g
         return found
 
+    def arrange(x: Any, order: str) -> Any:
+        if order != "F":
+            return x.contiguous()
+        turned = tuple(reversed(range(x.ndim)))
+        return x.permute(turned).contiguous().permute(turned)
+
     return {
         "reshape": torch.reshape, "transpose": transpose, "concat": concat,
         "stack": stack, "copy": torch.clone, "take": take, "detach": torch.detach,
-        "broadcast_to": torch.broadcast_to, "place": place,
+        "broadcast_to": torch.broadcast_to, "place": place, "arrange": arrange,
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from flint import arb, fmpq
 from numpy.typing import NDArray
 
-from harness.reference.inner_product import exact_dot
+from harness.reference.inner_product import exact_sum
 
 Objects = NDArray[np.object_]
 Element = Any
@@ -488,6 +488,10 @@ class ExactNamespace:
         """Return the same elements."""
         return _array(x)
 
+    def arrange(self, x: Any, order: str) -> Objects:
+        """Return the same elements: their order in memory is nothing here."""
+        return _array(x)
+
     def detach(self, x: Any) -> Objects:
         """Return the same elements, which gradients do not flow through."""
         return _array(x)
@@ -531,10 +535,9 @@ def _reduced(function: Any, x: Objects, axis: int | None, keepdims: bool, empty:
 def _exact_sums(values: NDArray[np.float64], axis: int | None, keepdims: bool) -> Objects:
     rows = values.reshape(1, -1) if axis is None else np.moveaxis(values, axis, -1)
     flat = rows.reshape(math.prod(rows.shape[:-1]), rows.shape[-1])
-    ones = np.ones(flat.shape[-1])
     sums = np.empty(flat.shape[0], object)
     for place, row in enumerate(flat):
-        total = exact_dot(np.ascontiguousarray(row), ones)[0]
+        total = exact_sum(np.ascontiguousarray(row))
         sums[place] = fmpq(total.numerator, total.denominator)
     found: Objects = sums.reshape(rows.shape[:-1] if axis is not None else ())
     if not keepdims:
