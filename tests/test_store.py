@@ -33,8 +33,8 @@ DESIGNED = """
     norm_rel_error bits lre backward_error componentwise_backward_error orthogonality subspace_angle
     condition kappa_error data_error reference_radius_ulp reference_coverage value worst_index
     worst_input worst_computed worst_exact result_digest timer cache time_median_s time_ci_low_s
-    time_ci_high_s time_min_s time_wall_s time_wall_cold_s time_cuda_cold_s time_cuda_graph_s not_timed_by samples calls
-    converged overhead_fraction noise flops bytes gflops gbps peak_fraction peak_memory_bytes
+    time_ci_high_s time_min_s time_wall_s time_wall_cold_s time_cuda_cold_s time_cuda_graph_s not_timed_by
+    samples calls converged overhead_fraction noise flops bytes gflops gbps peak_fraction peak_memory_bytes
 """.split()  # noqa: SIM905 — as the documentation prints them
 """The columns as the documentation promises them, in their order."""
 
