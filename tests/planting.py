@@ -27,17 +27,18 @@ from typing import Any, Final
 import numpy as np
 
 from harness import casefile, catalogue
+from harness.errors import InputError
 from harness.execute.content import problem_content
 from harness.expect.measured import number
 from harness.expect.verdicts import verdicts
 from harness.formats import DTYPES, FORMATS, NumberFormat, Precision, decode, encode
 from harness.metrics.score import score
-from harness.model import Cell, Plan, Rule
+from harness.model import Cell, InputSpec, Plan, Problem
 from harness.plan import make_plan
 from harness.recipes import make_inputs
 from harness.referee import Prepared, Referee
 from harness.reference.cache import ReferenceCache
-from harness.registry import BACKENDS, OPERATIONS, RECIPES, support
+from harness.registry import BACKENDS, COTANGENT, OPERATIONS, RECIPES, support
 from harness.worker.kernel import KernelError, Kernels
 from harness.worker.service import run as run_in_worker
 from tests.planted.mutations import (
@@ -51,6 +52,7 @@ from tests.planted.mutations import (
     rolled,
     without_last,
 )
+from tests.planted.rules import all_ok, broken_outputs, raises
 
 BACKEND: Final = "numpy"
 WIDE: Final = ("float64", "float32")
@@ -161,6 +163,7 @@ class Planter:
 
     def __init__(self, folder: Path, plan: Plan | None = None) -> None:
         self.plan = shipped() if plan is None else plan
+        self._problems: dict[str, Problem] = dict(self.plan.problems)
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._referee = Referee(ReferenceCache(folder / "references"), folder / "inputs")
@@ -169,7 +172,7 @@ class Planter:
 
     def plant(self, subject: Subject) -> Findings:
         """Plant every mutation in every output of the chosen problems of a subject."""
-        cells = self._cells(subject)
+        cells = self._cells(subject) or list(self._gradients(subject.operation))
         findings = Findings(subject, outputs=tuple(dict.fromkeys(o for c in cells for o in c.outputs)))
         dtypes = [d for d in TRIED if any(c.dtype == d for c in cells)]
         dtypes = dtypes or list(dict.fromkeys(c.dtype for c in cells))[:1]
@@ -196,6 +199,36 @@ class Planter:
         ]
         return [c for c in cells if c.backend == BACKEND and c.skip is None] or cells
 
+    def _gradients(self, name: str) -> Iterator[Cell]:
+        """Yield gradients that no case asks for, at the smallest problems of the operation itself.
+
+        The cotangent is random. No rule says which formulations are right: the first that is will do.
+        """
+        operation = OPERATIONS[name]
+        forward = [c for c in self._cells(Subject(name, "forward")) if c.backend == BACKEND and all_ok(c)]
+        for dtype in TRIED if operation.gradient else ():
+            there = [c for c in forward if c.dtype == dtype]
+            for smallest in islice(self._smallest(there), PROBLEMS):
+                problem = self._problems[smallest.problem]
+                (value,) = self._referee.prepared(problem).reference.outputs.values()
+                key = f"{problem.key}, differentiated"
+                self._problems[key] = replace(
+                    problem,
+                    key=key,
+                    mode="backward",
+                    with_respect_to=operation.differentiable,
+                    cotangent=InputSpec(COTANGENT, "normal", {"shape": list(value.shape)}),
+                )
+                try:
+                    self._referee.prepared(self._problems[key])
+                except InputError:  # no derivative is proved there
+                    continue
+                outputs = operation.differentiated(operation.differentiable).outputs
+                for cell in there:
+                    made = replace(cell, problem=key, mode="backward", outputs=outputs, rules=())
+                    if cell.problem == smallest.problem and runs(made):
+                        yield made
+
     # ---- honest answers ----------------------------------------------------------------------------
 
     def _honest_answers(self, cells: Sequence[Cell], findings: Findings) -> Iterator[Honest]:
@@ -214,20 +247,34 @@ class Planter:
         for cell in cells:
             if all_ok(cell):
                 sound.setdefault(cell.problem, []).append(cell)
-        best = [min(found, key=rank) for found in sound.values()]
-        for cell in islice(self._smallest(best), PROBLEMS):
-            honest = self._answer(cell)
-            if isinstance(honest, str):
-                findings.refused.append(f"{cell.id}: {honest}")
-            elif not honest.prepared.reference.undecided:  # there is no verdict on what is undecided
-                bare = replace(honest, cell=replace(cell, rules=()))
-                judged = [(h, self._verdicts(h, h.outputs)) for h in (bare, honest)]
-                right = [h for h, found in judged if all(v["verdict"] == "pass" for v in found)]
-                if right:  # rules count where the case judges by a metric of its own
+        ranked = {key: sorted(found, key=rank) for key, found in sound.items()}
+        for best in islice(self._smallest(found[0] for found in ranked.values()), PROBLEMS):
+            planned = (
+                best.problem in self.plan.problems
+            )  # a rule, or the lack of one, says that the best is ok
+            refused = []
+            for cell in ranked[best.problem][: 1 if planned else None]:
+                honest = self._judged_ok(cell)
+                if isinstance(honest, Honest):
+                    refused = []
                     findings.honest.append(f"{cell.problem}: {cell.formulation}")
-                    yield right[0]
-                else:
-                    findings.refused.append(f"{cell.id}: {judged[0][1][0]['reason']}")
+                    if not honest.prepared.reference.undecided:  # there is no verdict on what is undecided
+                        yield honest
+                    break
+                refused.append(f"{cell.problem}, {cell.formulation}: {honest}")
+            findings.refused += refused
+
+    def _judged_ok(self, cell: Cell) -> Honest | str:
+        """Return the answer of a cell, or why it is not right."""
+        honest = self._answer(cell)
+        if isinstance(honest, str) or honest.prepared.reference.undecided:
+            return honest
+        bare = replace(honest, cell=replace(cell, rules=()))
+        judged = [self._verdicts(h, h.outputs) for h in (bare, honest)]
+        for h, found in zip((bare, honest), judged, strict=True):
+            if all(row["verdict"] == "pass" for row in found):
+                return h  # with its rules, where the case judges by a metric of its own
+        return next(str(row["reason"]) for row in judged[0] if row["verdict"] != "pass")
 
     def _smallest(self, cells: Iterable[Cell]) -> Iterator[Cell]:
         """Yield cells with small problems, each problem once: the smallest of each case first, if it is tiny.
@@ -240,7 +287,7 @@ class Planter:
         order = sorted(by_size, key=lambda c: c.id not in tiny)
         seen: set[str] = set()
         for cell in order:
-            content = problem_content(self.plan.problems[cell.problem])
+            content = problem_content(self._problems[cell.problem])
             if content not in seen and self._elements(cell, content) <= ELEMENTS:
                 seen.add(content)
                 yield cell
@@ -249,7 +296,7 @@ class Planter:
 
     def _known_elements(self, cell: Cell) -> int:
         """Return how many elements the inputs of a cell have, as far as their recipes tell beforehand."""
-        specs = self.plan.problems[cell.problem].inputs
+        specs = self._problems[cell.problem].inputs
         return sum(RECIPES[spec.recipe].elements(spec.arguments) or 0 for spec in specs)
 
     def _elements(self, cell: Cell, content: str) -> int:
@@ -258,7 +305,7 @@ class Planter:
         if known > ELEMENTS:
             return known
         if content not in self._sizes:
-            problem = self.plan.problems[cell.problem]
+            problem = self._problems[cell.problem]
             dtype = DTYPES[problem.dtype]
             operation = OPERATIONS[problem.operation].differentiated(problem.with_respect_to)
             formats = operation.input_formats(problem.parameters, dtype.storage)
@@ -270,7 +317,7 @@ class Planter:
 
         Of what this backend does not run: the exact result, as if a perfect kernel had computed it.
         """
-        prepared = self._referee.prepared(self.plan.problems[cell.problem])
+        prepared = self._referee.prepared(self._problems[cell.problem])
         precision = precision_of(cell)
         if cell.backend != BACKEND:
             exact = {name: y.round_to(precision.format) for name, y in prepared.reference.outputs.items()}
@@ -280,7 +327,7 @@ class Planter:
 
     def _run(self, cell: Cell, prepared: Prepared, inputs: Outputs) -> Outputs | str:
         """Run a formulation as a worker does, on these inputs; return its outputs, or what it raised."""
-        problem = self.plan.problems[cell.problem]
+        problem = self._problems[cell.problem]
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             paths = {name: Path(folder) / f"input-{name}.npy" for name in inputs}
             for name, path in paths.items():
@@ -410,54 +457,18 @@ def subjects() -> list[Subject]:
     return [Subject(o.name, mode) for o in own for mode in ("forward", *(["backward"] if o.gradient else []))]
 
 
+def runs(cell: Cell) -> bool:
+    """Return whether the backend of a cell runs it."""
+    return isinstance(
+        support(cell.operation, cell.formulation, BACKENDS[cell.backend], cell.dtype, cell.mode), str
+    )
+
+
 def precision_of(cell: Cell) -> Precision:
     """Return what a cell is judged by; where it cannot run here, as if it computed in its own dtype."""
     dtype = DTYPES[cell.dtype]
     compute = support(cell.operation, cell.formulation, BACKENDS[cell.backend], cell.dtype, cell.mode)
     return Precision.of(dtype, compute if isinstance(compute, str) else dtype.storage.name)
-
-
-# ---- rules -----------------------------------------------------------------------------------------------
-
-
-def _rule(cell: Cell, output: str) -> Rule | None:
-    return next((r for r in cell.rules if r.output in (None, output)), None)
-
-
-def all_ok(cell: Cell) -> bool:
-    """Return whether every output of a cell is expected to be ok, its error within the bound."""
-    return all(
-        rule is None
-        or (
-            rule.defect is None
-            and rule.breaks in (None, "no")
-            and rule.outcome in (None, ("ok",))
-            and "bound_ratio" not in rule.bounds
-        )
-        for rule in (_rule(cell, output) for output in cell.outputs)
-    )
-
-
-def broken_outputs(cell: Cell) -> tuple[str, ...]:
-    """Return the outputs that a rule expects to be wrong, for certain and by no defect of a library."""
-
-    def broken(rule: Rule | None) -> bool:
-        if rule is None or rule.defect is not None:
-            return False
-        ratio = rule.bounds.get("bound_ratio")
-        return (
-            rule.breaks == "yes"
-            or (rule.outcome is not None and "ok" not in rule.outcome)
-            or (ratio is not None and not ratio.holds(1))
-        )
-
-    return tuple(output for output in cell.outputs if broken(_rule(cell, output)))
-
-
-def raises(cell: Cell) -> bool:
-    """Return whether a formulation is declared to give no answer."""
-    rules = (_rule(cell, output) for output in cell.outputs)
-    return any(rule is not None and rule.outcome is not None and "raised" in rule.outcome for rule in rules)
 
 
 def _metric(row: Mapping[str, Any]) -> str:

@@ -163,6 +163,18 @@ def test_a_case_without_an_honest_answer_is_noticed() -> None:
     assert "no shipped case" in next(complaints(Findings(Subject("softmax", "forward"))))
 
 
+def test_a_gradient_that_no_case_asks_for_is_made_from_the_operations_own_problems(
+    planter: Planter, tmp_path: Path
+) -> None:
+    forward = tuple(c for c in planter.plan.cells if (c.operation, c.mode) == ("softmax", "forward"))
+    findings = Planter(tmp_path, replace(planter.plan, cells=forward)).plant(Subject("softmax", "backward"))
+    assert len(findings.honest) == 12
+    assert all("differentiated" in text and "naive" not in text for text in findings.honest)
+    assert findings.outputs == ("grad_x",)
+    assert {p.of_input for p in findings.planted} >= {"x", "cotangent"}
+    assert list(complaints(findings)) == []
+
+
 # ---- wrong answers ---------------------------------------------------------------------------------------
 
 
