@@ -69,3 +69,35 @@ def least_squares(xp: Any, A: Any, b: Any, rcond: Written = "machine") -> Callab
         return np.linalg.lstsq(A, b, rcond=tolerance)[0]
 
     return thunk
+
+
+@NUMPY.function("scipy.stats.bernoulli.pmf", float32="float64", bfloat16="float64", float16="float64")
+def bernoulli_pmf(xp: Any, k: Any, p: Any) -> Callable[[], Any]:
+    """Return scipy.stats.bernoulli.pmf, in float64 whatever it is given, rounded once."""
+    from scipy.stats import bernoulli
+
+    return _rounded(bernoulli.pmf, k, p)
+
+
+@NUMPY.function("scipy.stats.binom.pmf", float32="float64", bfloat16="float64", float16="float64")
+def binomial_pmf(xp: Any, k: Any, p: Any, n: Any) -> Callable[[], Any]:
+    """Return scipy.stats.binom.pmf (Boost's), in float64 whatever it is given, rounded once."""
+    from scipy.stats import binom
+
+    return _rounded(lambda k, p: binom.pmf(k, float(n), p), k, p)
+
+
+@NUMPY.function("scipy.stats.poisson.pmf", float32="float64", bfloat16="float64", float16="float64")
+def poisson_pmf(xp: Any, k: Any, rate: Any) -> Callable[[], Any]:
+    """Return scipy.stats.poisson.pmf, an exponential of lnΓ, in float64 whatever it is given, rounded once."""
+    from scipy.stats import poisson
+
+    return _rounded(poisson.pmf, k, rate)
+
+
+def _rounded(function: Callable[..., Any], *arrays: Any) -> Callable[[], Any]:
+    """Call a function of scipy.stats on float64 arrays, and round what it gives to the dtype they had."""
+    import numpy as np
+
+    dtype = arrays[0].dtype
+    return lambda: np.asarray(function(*(x.astype(np.float64) for x in arrays))).astype(dtype)

@@ -102,3 +102,28 @@ def _scaled_dot_product(q: Any, k: Any, v: Any, scale: Written, **options: Any) 
         return y.reshape(tuple(y.shape)[added:])
 
     return thunk
+
+
+@TORCH.function("torch.distributions.Bernoulli(probs).log_prob(k).exp()")
+def bernoulli_pmf(xp: Any, k: Any, p: Any) -> Callable[[], Any]:
+    """Return the exponential of torch.distributions.Bernoulli's log_prob, which keeps p from 2u to 1 − 2u."""
+    import torch
+
+    return lambda: torch.distributions.Bernoulli(probs=p).log_prob(k).exp()
+
+
+@TORCH.function("torch.distributions.Binomial(n, probs).log_prob(k).exp()")
+def binomial_pmf(xp: Any, k: Any, p: Any, n: Any) -> Callable[[], Any]:
+    """Return the exponential of torch.distributions.Binomial's log_prob, by lgamma and logits."""
+    import torch
+
+    trials = int(n)
+    return lambda: torch.distributions.Binomial(trials, probs=p).log_prob(k).exp()
+
+
+@TORCH.function("torch.distributions.Poisson(rate).log_prob(k).exp()")
+def poisson_pmf(xp: Any, k: Any, rate: Any) -> Callable[[], Any]:
+    """Return the exponential of torch.distributions.Poisson's log_prob, by lgamma."""
+    import torch
+
+    return lambda: torch.distributions.Poisson(rate).log_prob(k).exp()
