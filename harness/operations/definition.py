@@ -60,6 +60,7 @@ def operation(
     bound: Bound | None = None,
     gradient_bound: Bound | None = None,
     bound_formula: str | None = None,
+    gradient_bound_formula: str | None = None,
     outputs: tuple[str, ...] = ("y",),
     differentiable: tuple[str, ...] = (),
     gradient_formula: str = "",
@@ -82,7 +83,8 @@ def operation(
     algorithm
         The stable algorithm in words, for `bound_formula`.
     bound, gradient_bound
-        Bounds that tell more than running error analysis of `stable` does, with `bound_formula`.
+        Bounds that tell more than running error analysis of `stable` does, with `bound_formula` and
+        `gradient_bound_formula`.
     differentiable
         Inputs with a derivative, that of the first output; `gradient_formula` is what reports print.
     gradient_definition, gradient_stable
@@ -121,12 +123,13 @@ def operation(
         ) -> Mapping[str, Floats]:
             return _gradient_bound(approximate, problem, tuple(inputs), precision)
 
+        gradient_reference.__module__ = exact.__module__
         gradient = Gradient(
             with_respect_to=differentiable,
             formula=gradient_formula or f"Jᵀg of {formula}",
             reference=gradient_reference,
             reference_version=version,
-            bound_formula=f"{words}, differentiated by the chain rule",
+            bound_formula=gradient_bound_formula or f"{words}, differentiated by the chain rule",
             bound_source=source,
             bound=gradient_bound or derived_gradient,
             cost=gradient_cost,

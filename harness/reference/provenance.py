@@ -21,7 +21,7 @@ def source_digest(compute: Callable[..., Any]) -> str:
     """Return the SHA-256 (hex) of the sources that `compute` rests on.
 
     These are its module, the modules beside it that it imports from, and all of `harness.reference`
-    and `harness.formats`. Sources that cannot be read count as empty.
+    and `harness.formats`, and the tape that differentiates definitions. Sources that cannot be read count as empty.
     """
     module = sys.modules.get(compute.__module__)
     digest = hashlib.sha256(_of_the_floor())
@@ -47,8 +47,8 @@ def _files(module: ModuleType) -> Iterator[Path]:
 @cache
 def _of_the_floor() -> bytes:
     digest = hashlib.sha256()
-    for room in ("reference", "formats"):
-        for path in sorted((_ROOT / room).glob("*.py")):
+    for pattern in ("reference/*.py", "formats/*.py", "tape.py"):
+        for path in sorted(_ROOT.glob(pattern)):
             digest.update(_content(path))
     return digest.digest()
 
