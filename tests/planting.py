@@ -38,7 +38,7 @@ from harness.plan import make_plan
 from harness.recipes import make_inputs
 from harness.referee import Prepared, Referee
 from harness.reference.cache import ReferenceCache
-from harness.registry import BACKENDS, COTANGENT, OPERATIONS, RECIPES, support
+from harness.registry import BACKENDS, COTANGENT, FORMULATIONS, OPERATIONS, RECIPES, support
 from harness.worker.kernel import KernelError, Kernels
 from harness.worker.service import run as run_in_worker
 from tests.planted.mutations import (
@@ -451,10 +451,15 @@ def shipped() -> Plan:
 
 
 def subjects() -> list[Subject]:
-    """Return the operations of the harness itself, and their gradients."""
+    """Return the operations of the harness itself and their gradients; plug-ins have no cases here."""
     catalogue.load()
-    own = [o for o in OPERATIONS.values() if o.reference.__module__.startswith("harness.")]
-    return [Subject(o.name, mode) for o in own for mode in ("forward", *(["backward"] if o.gradient else []))]
+    own = {f.operation for f in FORMULATIONS.values() if f.build.__module__.startswith("harness.")}
+    return [
+        Subject(o.name, mode)
+        for o in OPERATIONS.values()
+        for mode in ("forward", *(["backward"] if o.gradient else []))
+        if o.name in own
+    ]
 
 
 def runs(cell: Cell) -> bool:
