@@ -263,6 +263,9 @@ LN_2: Final = "0.693147180559945309417232121458176568075500134360255254120680009
 LN_10: Final = "2.3025850929940456840179914546843642076011014886287729760333279009675726096773"
 TWO_BY_SQRT_PI: Final = "1.1283791670955125738961589031215451716881012586579977136881714434212849368829868"
 
+HALF_SQRT_PI: Final = "0.88622692545275801364908374167057259139877472806119356410690389492645564229551609"
+SQRT_2_PI: Final = "2.5066282746310005024157652848110452530069867406099383166299235763422936546078419749"
+
 
 def _half_squared(xp: Any, x: Any) -> Any:
     return xp.exp(xp.negative(xp.square(x)))
@@ -392,6 +395,13 @@ RULES: Final[Mapping[str, Rule]] = {
     "erf": _through(lambda xp, y, x: xp.multiply(_constant(xp, TWO_BY_SQRT_PI), _half_squared(xp, x))),
     "erfc": _through(
         lambda xp, y, x: xp.negative(xp.multiply(_constant(xp, TWO_BY_SQRT_PI), _half_squared(xp, x)))
+    ),
+    "erfcx": _through(
+        lambda xp, y, x: xp.subtract(xp.multiply(_two(xp), xp.multiply(x, y)), _constant(xp, TWO_BY_SQRT_PI))
+    ),
+    "erfinv": _through(lambda xp, y, x: xp.multiply(_constant(xp, HALF_SQRT_PI), xp.exp(xp.square(y)))),
+    "ndtri": _through(
+        lambda xp, y, x: xp.multiply(_constant(xp, SQRT_2_PI), xp.exp(xp.divide(xp.square(y), _two(xp))))
     ),
     "lgamma": _through(lambda xp, y, x: xp.digamma(x)),
     "maximum": _rule(_maximum),

@@ -17,7 +17,8 @@ from harness.tape import Tape
 catalogue.load()
 FORMATS = ("float64", "float32", "float16", "bfloat16")
 OF_ONE = ("sqrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin",
-          "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc", "lgamma")  # fmt: skip
+          "acos", "atan", "sinh", "cosh", "tanh", "erf", "erfc", "erfcx", "erfinv", "ndtri",
+          "lgamma")  # fmt: skip
 
 
 def both(expression: Any, dtype: str, *inputs: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +111,11 @@ def test_exact_results_are_allowed_no_error() -> None:
         lambda xp, x, y: xp.reshape(x, (30, 10))[1:3],
     ):
         assert np.isneginf(both(expression, "float32", x, y)[1]).all()
+
+
+def test_a_power_of_two_below_one_allows_no_more_than_underflow() -> None:
+    x, _ = inputs(4)
+    assert np.all(both(lambda xp, x: x * 0.5, "float16", x)[1] == -24)  # log2 of ω
 
 
 def test_a_divisor_that_may_be_zero_allows_anything() -> None:

@@ -26,6 +26,7 @@ EXPRESSIONS = {
     "inverse": lambda xp, x, y: xp.asin(x) + xp.acos(y),
     "hyperbolic": lambda xp, x, y: xp.sinh(x) + xp.cosh(y) + xp.tanh(x),
     "special": lambda xp, x, y: xp.erf(x) * xp.erfc(y) + xp.lgamma(y),
+    "normal": lambda xp, x, y: xp.erfcx(x) * xp.erfinv(x) + xp.ndtri(y),
     "selection": lambda xp, x, y: xp.where(xp.greater(x, xp.scalar(0)), x * y, xp.abs(x)),
     "extremes": lambda xp, x, y: xp.maximum(x, y) - xp.minimum(x, y) + xp.max(x, axis=-1, keepdims=True),
     "sums": lambda xp, x, y: xp.sum(x * y, axis=-1) * xp.mean(x, axis=1) + xp.mean(y) - xp.min(x, axis=1),

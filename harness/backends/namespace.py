@@ -28,7 +28,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "exp2", "log2", "log10", "sin", "cos", "tan", "asin", "acos", "atan",
         "sinh", "cosh", "tanh",
     ),
-    "special": ("erf", "erfc", "lgamma", "digamma"),
+    "special": ("erf", "erfc", "erfcx", "erfinv", "ndtri", "lgamma", "digamma"),
     "sum": ("sum", "mean"),
     "matmul": ("matmul",),
     "linalg": ("cholesky", "solve_triangular", "qr", "svd", "solve"),

@@ -48,7 +48,8 @@ def special(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
             return function
         return lambda x: function(x.astype(np.float32)).astype(dtype)
 
-    names = {"erf": "erf", "erfc": "erfc", "lgamma": "gammaln", "digamma": "digamma"}
+    same = ("erf", "erfc", "erfcx", "erfinv", "ndtri", "digamma")
+    names = {**dict(zip(same, same, strict=True)), "lgamma": "gammaln"}
     return {name: at_least_single(getattr(scipy.special, own)) for name, own in names.items()}
 
 

@@ -39,10 +39,17 @@ def functions(dtype: Any, device: str) -> Functions:
 
 
 def special(dtype: Any, device: str) -> Functions:
-    """Return special functions."""
+    """Return special functions; those that torch lacks in 16 bits in float32, cast once."""
     import torch
 
-    return {name: getattr(torch, name) for name in ("erf", "erfc", "lgamma", "digamma")}
+    def at_least_single(function: Any) -> Any:
+        if dtype in (torch.float64, torch.float32):
+            return function
+        return lambda x: function(x.to(torch.float32)).to(dtype)
+
+    own = {name: getattr(torch, name) for name in ("erf", "erfc", "erfinv", "lgamma", "digamma")}
+    wide = {name: at_least_single(getattr(torch.special, name)) for name in ("erfcx", "ndtri")}
+    return {**own, **wide}
 
 
 def logic(dtype: Any, device: str) -> Functions:

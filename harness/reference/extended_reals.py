@@ -240,6 +240,18 @@ def _power(n: int, base: int) -> int | None:
     return power if n == 1 else None
 
 
+_QUANTILES: Final = {ZERO: -INF, fmpq(1, 2): ZERO, ONE: INF}
+
+
+def _ndtri(x: Element) -> Element:
+    """Return the quantile of the standard normal distribution, −√2·erfc⁻¹(2x)."""
+    if type(x) is float or x < 0 or x > 1:
+        return NAN
+    if type(x) is fmpq and x in _QUANTILES:
+        return _QUANTILES[x]
+    return -arb(2).sqrt() * ball(2 * x).erfcinv()
+
+
 _log = _function("log", exact={0: -INF, 1: ZERO}, high=INF, domain=(0, None))
 _at_zero = {0: ZERO}
 
@@ -268,6 +280,11 @@ FUNCTIONS: Final[dict[str, Callable[[Element], Element]]] = {
     "tanh": _function("tanh", exact=_at_zero, low=fmpq(-1), high=ONE),
     "erf": _function("erf", exact=_at_zero, low=fmpq(-1), high=ONE),
     "erfc": _function("erfc", exact={0: ONE}, low=fmpq(2), high=ZERO),
+    "erfcx": _function(
+        "erfcx", exact={0: ONE}, low=INF, high=ZERO, compute=lambda x: (x * x).exp() * x.erfc()
+    ),
+    "erfinv": _function("erfinv", exact={-1: -INF, 0: ZERO, 1: INF}, domain=(-1, 1)),
+    "ndtri": _ndtri,
     "lgamma": _function("lgamma", exact={1: ZERO, 2: ZERO}, high=INF, domain=(0, None)),
     "digamma": _function("digamma", high=INF, domain=(0, None)),
     "floor": lambda x: x if type(x) is float else fmpq(math.floor(Fraction(int(x.p), int(x.q)))),

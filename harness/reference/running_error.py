@@ -36,6 +36,7 @@ ULPS: Final[dict[str, float]] = {
     "exp": 3,  # NumPy's float32 has 2.52 (numpy pull request 13134)
     "log": 4,  # NumPy's float32 has 3.83 (there)
     "sqrt": 0.5,  # correctly rounded, IEEE 754-2019, 5.4.1
+    "erfcx": 8,  # SciPy's float64, of the Faddeeva package, has 6.5 near 0, against mpmath
 }
 """Accuracy asked of elementary functions, in ulp; 4 unless named, as NumPy's validation sets for float32."""
 DEFAULT_ULPS: Final = 4.0
@@ -167,6 +168,22 @@ def _by_root(x: Floats) -> Floats:
     return np.asarray(1 / np.sqrt(np.maximum((1 - x) * (1 + x), 0.0)))
 
 
+def _erfcx_slope(x: Floats) -> Floats:
+    """Return 2/√π·(1 − √π·x·erfcx x) or more: from 0 on at most 1/(2x²) of it (NIST DLMF 7.8.2)."""
+    below = 1 + math.sqrt(math.pi) * np.abs(x) * _special("erfcx")(np.minimum(x, 0.0))
+    return np.asarray(2 / math.sqrt(math.pi) * np.where(x > 0, np.minimum(1, 0.5 / (x * x)), below))
+
+
+def _erfinv_slope(x: Floats) -> Floats:
+    inside = math.sqrt(math.pi) / 2 * np.exp(_special("erfinv")(x) ** 2)
+    return np.where(np.abs(x) < 1, inside, np.inf)
+
+
+def _ndtri_slope(x: Floats) -> Floats:
+    inside = math.sqrt(2 * math.pi) * np.exp(_special("ndtri")(x) ** 2 / 2)
+    return np.where((x > 0) & (x < 1), inside, np.inf)
+
+
 _LN_2: Final = math.log(2)
 _VALUES: Final[dict[str, tuple[Callable[[Floats], Floats], Slope]]] = {
     "sqrt": (np.sqrt, _at_ends(lambda x: 0.5 / np.sqrt(np.maximum(x, 0.0)))),
@@ -189,6 +206,9 @@ _VALUES: Final[dict[str, tuple[Callable[[Floats], Floats], Slope]]] = {
     "tanh": (np.tanh, _near_zero(lambda x: 1 / np.cosh(x) ** 2)),
     "erf": (_special("erf"), _near_zero(lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x))),
     "erfc": (_special("erfc"), _near_zero(lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x))),
+    "erfcx": (_special("erfcx"), _at_ends(_erfcx_slope)),
+    "erfinv": (_special("erfinv"), _at_ends(_erfinv_slope)),
+    "ndtri": (_special("ndtri"), _at_ends(_ndtri_slope)),
     "lgamma": (_special("lgamma"), _at_ends(_special("digamma"))),
     "digamma": (_special("digamma"), _at_ends(_trigamma)),
 }
@@ -273,13 +293,14 @@ class RunningErrors:
         return Elements(np.sign(x.value))
 
     def multiply(self, a: Elements, b: Elements) -> Elements:
-        """Return a·b, rounded once; an exact 0 or ±1 makes no error."""
+        """Return a·b, rounded once; an exact 0 or power of two makes no error, or a subnormal number."""
         with np.errstate(all="ignore"):
             carried = _product(np.abs(a.value), b.error) + _product(np.abs(b.value), a.error)
             carried = carried + a.error * b.error
             found = self._rounded(a.value * b.value, carried, 1.0, self.least)
-            plain = _trivial(a) | _trivial(b)
-            return Elements(found.value, np.where(plain, carried, found.error))
+            exact = _power_of_two(a) | _power_of_two(b)
+            least = np.where(_trivial(a) | _trivial(b), 0.0, self.least)
+            return Elements(found.value, np.where(exact, carried + least, found.error))
 
     def square(self, x: Elements) -> Elements:
         """Return x·x, rounded once."""
@@ -440,10 +461,11 @@ def _product(size: Floats, error: Floats) -> Floats:
 
 
 def _trivial(x: Elements) -> NDArray[np.bool_]:
-    """Return which factors leave a product exact: 0 and powers of two that no rounding touched.
+    """Return which factors leave every product exact: a power of two of at least 1 makes none underflow."""
+    return np.asarray(_power_of_two(x) & ((np.abs(x.value) >= 1) | (x.value == 0)))
 
-    A power of two of at least 1 cannot make a product underflow.
-    """
+
+def _power_of_two(x: Elements) -> NDArray[np.bool_]:
+    """Return which factors leave a product exact but for underflow: 0, powers of two that nothing rounded."""
     mantissa, _ = np.frexp(np.where(np.isfinite(x.value), x.value, 0.0))
-    exact = (np.abs(mantissa) == 0.5) & (np.abs(x.value) >= 1) | (x.value == 0)
-    return np.asarray(exact & (x.error == 0))
+    return np.asarray(((np.abs(mantissa) == 0.5) | (x.value == 0)) & (x.error == 0))
