@@ -8,4 +8,4 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "numerics-harness"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "guide/text"]

@@ -1,0 +1,342 @@
+"""The pages of the guide: in step with the accepted results, and built right from results made up here."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import catalogue
+from harness.guide import ROWS
+from harness.model import Axis, Case, Cell, InputSpec, Rule, cell_id
+from harness.selection import keyword_test
+
+ROOT = Path(__file__).parents[1]
+GUIDE = ROOT / "docs" / "guide"
+CLAIMED = {*(f"NM{n}" for n in range(1, 7)), *(f"PR{n}" for n in range(1, 13))}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _modules() -> Iterator[None]:
+    """Let the two modules of `docs/` be imported."""
+    catalogue.load()
+    patch = pytest.MonkeyPatch()
+    patch.syspath_prepend(str(ROOT / "docs"))
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def pages() -> Any:
+    return importlib.import_module("guide_pages")
+
+
+@pytest.fixture
+def results() -> Any:
+    return importlib.import_module("guide_results")
+
+
+# ---- the pages as they stand ------------------------------------------------------------------------
+
+
+def test_the_pages_are_current_and_whole() -> None:
+    command = [sys.executable, "docs/guide_pages.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_claimed_row_has_prose_of_a_readable_length() -> None:
+    there = {path.stem.upper(): path.read_text("utf-8") for path in (GUIDE / "text").glob("*.md")}
+    assert set(there) == CLAIMED | {"INDEX"}
+    for row in CLAIMED:
+        assert 60 <= len(re.sub(r"\{\{.+?\}\}", "N", there[row]).split()) <= 160, row
+        assert max(map(len, there[row].splitlines())) <= 130, row  # a placeholder is longer than its value
+
+
+def test_commands_and_links_of_the_pages_lead_somewhere(results: Any) -> None:
+    made = {path.name: path.read_text("utf-8") for path in GUIDE.glob("*.md")}
+    ids = {r.cell.id for r in results.results()}
+    commands = [c for text in made.values() for c in re.findall(r"`harness run (cases/[^`]+)`", text)]
+    assert len(commands) > 10
+    for command in commands:
+        path, _, keyword = command.partition(" -k ")
+        assert (ROOT / path).is_file(), command
+        of_case = [i for i in ids if i.startswith(f"{Path(path).stem}/")]
+        taken = keyword_test(keyword.strip('"')) if keyword else lambda _: True
+        assert sum(map(taken, of_case)) > 0, command
+        assert not keyword or not all(map(taken, of_case)), command
+    for target in re.findall(r"\]\((\w+\.md)#", made["index.md"]):
+        assert target in made
+    slug = importlib.import_module("guide_pages").slug
+    headings = {slug(h) for text in made.values() for h in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    anchors = re.findall(r"\.md#([^)]+)\)", made["index.md"])
+    assert len(anchors) >= len(CLAIMED)
+    assert set(anchors) <= headings
+
+
+# ---- from results made up ---------------------------------------------------------------------------
+
+TOP = Axis("top", (Decimal("0.5"), Decimal("0.99"), 2, 4), frozenset(), unit="ln_max", kind="times")
+N = Axis("n", (8, 16), frozenset())
+SOURCE = Axis("source", ("float16", "bfloat16"), frozenset())
+
+
+def case(*axes: Axis, name: str = "made-up", guide: tuple[str, ...] = ("NM4",), **more: Any) -> Case:
+    inputs = (InputSpec("x", "linspace", {}),)
+    path = str(ROOT / "cases" / f"{name}.yaml")
+    more.setdefault("topic", "stability")
+    return Case(
+        name, "Made *up*", operation="softmax", inputs=inputs, guide=guide, axes=axes, path=path, **more
+    )
+
+
+@pytest.fixture
+def result(results: Any) -> Any:
+    def made(
+        outcome: str | None = "ok", ratio: float | None = 0.5, bits: float | None = None, **more: Any
+    ) -> Any:
+        of: Case = more.pop("of", case(TOP))
+        names = {"formulation": "naive", "backend": "numpy", "dtype": "float64", "mode": "forward"}
+        names = {key: more.pop(key, default) for key, default in names.items()}
+        output, outputs = more.pop("output", "p"), more.pop("outputs", ("p",))
+        identity = cell_id(
+            of.name, names["formulation"], names["backend"], names["dtype"], more, names["mode"]
+        )
+        cell = Cell(
+            id=identity, case=of.name, operation="softmax", axes=more, profile="quick", problem="p",
+            topic=of.topic, guide=of.guide, seed=0, outputs=outputs, **names,
+        )  # fmt: skip
+        row = {"cell": identity, "output": output, "outcome": outcome, "bound_ratio": ratio, "bits": bits}
+        return results.Result(cell, of, row)
+
+    return made
+
+
+NBSP = "\u00a0"
+
+
+def test_an_edge_lies_between_the_last_good_and_the_first_bad_value(result: Any, results: Any) -> None:
+    def told(*bad: int) -> str:
+        found = [
+            result("not_a_number" if i in bad else "ok", top=v, dtype="float32")
+            for i, v in enumerate(TOP.values)
+        ]
+        return str(results.broken_at(found[::-1], TOP)).replace(NBSP, " ")
+
+    # ln Ω of float32 is 88.7228; its multiples are rounded to the grid away from 1 ×
+    assert told() == "holds"
+    assert told(2, 3) == "87.84 → 177.4: NaN"
+    assert told(0) == "87.84 → 44.36: NaN"
+    assert told(0, 3) == "87.84 → 44.36: NaN; 177.4 → 354.9: NaN"
+    assert told(2) == "87.84 → 177.4: NaN, in part"
+    assert told(0, 1, 2, 3) == "everywhere: NaN"
+
+
+def test_an_error_above_the_bound_breaks_and_what_is_not_known_does_not(result: Any, results: Any) -> None:
+    found = [result(top=Decimal("0.5")), result("ok", 3.0, top=2), result(None, None, top=4)]
+    assert str(results.broken_at(found, TOP)).endswith(": inaccurate")
+    assert results.broken_at([result(None, None)], TOP) == "—"
+    assert results.broken_at([result("zeroed", None)], None) == "zeroed"
+
+
+def test_without_a_sweep_points_are_listed(result: Any, results: Any) -> None:
+    of = case(SOURCE)
+    found = [result("overflow", of=of, source="float16"), result(of=of, source="bfloat16")]
+    assert results.swept(of, found) is None
+    assert results.broken_at(found, None) == "float16: overflow"
+    x, y = (Axis(name, (1, Decimal("-Infinity")), frozenset()) for name in "xy")
+    zipped = case(x, y, zipped=(("x", "y"),))
+    found = [result(of=zipped, x=1, y=1), result("not_a_number", of=zipped, x=Decimal("-Infinity"), y=1)]
+    assert results.broken_at(found, None) == "\\[−∞, 1\\]: NaN"
+
+
+def test_the_sweep_is_the_axis_in_a_unit(result: Any, results: Any) -> None:
+    of = case(N, TOP)
+    found = [result(of=of, n=n, top=t) for n in N.values for t in TOP.values]
+    assert results.swept(of, found) is TOP
+    assert results.along(of, TOP, found) == ", along `top` = 0.5, 0.99, 2, 4 × ln Ω"
+    assert {results.where_else(r, TOP, found) for r in found} == {"n = 8", "n = 16"}
+    alone = [r for r in found if r.cell.axes["top"] == 2]
+    assert results.swept(of, alone) is N
+    assert results.where_else(alone[0], N, alone) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1024, "1024"), (-3, "−3"), (Fraction(7097827, 10**4), "709.8"), (Fraction(1, 2**24), "5.96e−8"),
+        (Fraction(2) ** 1100, "1.358e331"), (Fraction(1, 8), "0.125"), (Fraction(-1, 2**12), "−2.441e−4"),
+        (Decimal("Infinity"), "∞"), ("float16", "float16"), (Fraction(10) ** 6, "1e6"), (0, "0"),
+    ],
+)  # fmt: skip
+def test_numbers_have_four_digits(value: Any, text: str, results: Any) -> None:
+    assert results.number(value) == text
+
+
+def test_digits_are_those_of_the_cells_that_hold(result: Any, results: Any) -> None:
+    # 53 bits are 15.95 digits, 24 are 7.22
+    held = [result(bits=53.0, top=1), result(bits=24.0, top=2)]
+    assert results.digits(held) == "7.2 – 16.0"
+    assert results.digits(held[:1]) == "16.0"
+    assert results.digits([*held[:1], result("not_a_number", None)]) == "16.0 †"
+    assert results.digits([*held[:1], result("ok", 2.0, bits=1.0)]) == "16.0 †"
+    assert results.digits([result("zeroed", None)]) == "none †"
+    assert results.digits([result()]) == ""
+
+
+@pytest.mark.parametrize(
+    ("guide", "topic", "home"),
+    [
+        (("NM4",), "stability", ("NM4",)),
+        (("NM4", "NM5"), "stability", ("NM5",)),
+        (("NM5", "NM4"), "stability", ("NM5",)),
+        (("NM2", "LA5"), "formats", ("NM2",)),
+        (("PR9", "NM5"), "differentiation", ("PR9", "NM5")),
+        ((), "stability", ()),
+    ],
+)
+def test_a_case_is_told_once(guide: tuple[str, ...], topic: str, home: tuple[str, ...], results: Any) -> None:
+    assert results.homes(case(guide=guide, topic=topic)) == home
+
+
+def test_backends_that_agree_share_a_line(pages: Any, result: Any) -> None:
+    first_bad = {"numpy": 2, "torch-cpu": 2, "torch-cuda": 3}
+    found = [
+        result(outcome, formulation=formulation, backend=backend, top=v)
+        for backend, first in first_bad.items()
+        for formulation in ("naive", "shifted")
+        for i, v in enumerate(TOP.values)
+        for outcome in ["overflow" if formulation == "naive" and i >= first else "ok"]
+    ]
+    text = "\n".join(pages.break_tables(found)).replace(NBSP, " ")
+    assert "**Made \\*up\\***, along `top` = 0.5, 0.99, 2, 4 × ln Ω" in text
+    assert "| `naive` | numpy, torch-cpu | 702.7 → 1420: overflow |" in text
+    assert "| `naive` | torch-cuda | 1420 → 2839: overflow |" in text
+    assert "`shifted` holds wherever measured." in text
+    assert "Shown by `harness run cases/made-up.yaml -k naive`." in text
+
+
+def test_what_does_not_break_is_told_and_what_was_only_timed_is_not(pages: Any, result: Any) -> None:
+    timed = [result(None, None, of=case(TOP, name="timed"), top=2)]
+    assert list(pages.break_tables(timed)) == []
+    assert list(pages.break_tables([result(top=2), *timed])) == ["Nothing breaks in `made-up`.\n"]
+
+
+def test_known_defects_are_named(pages: Any, result: Any) -> None:
+    of = case(TOP, expect=(Rule(defect="numpy#1"),))
+    assert "Known: numpy#1." in list(pages.break_tables([result("overflow", of=of, top=2)]))
+
+
+def test_outputs_that_agree_share_a_line(pages: Any, result: Any) -> None:
+    outputs = ("max", "eps", "ties")
+    found = [
+        result("overflow" if o == "ties" else "ok", bits=53.0, output=o, outputs=outputs, top=1)
+        for o in outputs
+    ]
+    text = "\n".join(pages.digits_tables(found))
+    assert "| `naive` (max, eps) | 16.0 |" in text
+    assert "| `naive` (ties) | none † |" in text
+    assert "| `naive` | 16.0 |" in "\n".join(pages.digits_tables(found[:2]))
+
+
+def test_many_formats_are_lines(pages: Any) -> None:
+    few, many = (
+        ["float64", "float32"],
+        ["float64", "float32", "float16", "bfloat16", "float8_e5m2", "float8_e4m3"],
+    )
+    for dtypes, head in ((few, "| name | float64 | float32 |"), (many, "| format | `cast` · numpy |")):
+        lines = list(pages.table(["name"], {("`cast`", "numpy"): dict.fromkeys(dtypes, "holds")}))
+        assert lines[1] == head
+        widths = {line.count("|") for line in lines if line and not line.startswith("| `cast`")}
+        assert len(widths) == 1
+    assert "| float32 (7.2) |" in "\n".join(pages.table([], {("a",): dict.fromkeys(many, "1")}, holding=True))
+
+
+@pytest.mark.parametrize(
+    ("case_", "chosen", "option"),
+    [
+        ("softmax-overflow", ["naive"], " -k naive"),
+        ("softmax-overflow", ["naive", "online"], ' -k "naive or online"'),
+        ("softmax-overflow", ["naive", "online", "cast"], ""),
+        ("softmax-overflow", ["naive", "online", "cast", "round_then_cast"], ""),
+        ("matmul-naive", ["naive"], " -k /naive/"),
+        ("softmax-overflow", ["cast"], " -k /cast/"),
+    ],
+)
+def test_commands_take_what_breaks(case_: str, chosen: list[str], option: str, pages: Any) -> None:
+    assert pages._keyword(case_, chosen, ["naive", "online", "cast", "round_then_cast"]) == option
+
+
+def test_prose_takes_its_numbers_from_results_and_formats(pages: Any, result: Any) -> None:
+    found = [result("not_a_number" if v == 2 else "ok", bits=53.0, top=v) for v in TOP.values[:3]]
+
+    def told(text: str) -> str:
+        path = GUIDE / "text" / "made-up.md"
+        return str(pages.prose(found, path, text))
+
+    assert told("a {{limit float16 max}} b") == "a 65504 b"
+    assert told("{{limit float32 unit_roundoff^-0.5}}, {{limit float64 ln_max}}") == "4096, 709.8"
+    # 170! = 7.3e306, 171! > 1.8e308; 34! = 3.0e38, 35! > 3.4e38; 8! = 40320, 9! > 65504
+    assert told("{{factorial float64}} {{factorial float32}} {{factorial float16}}") == "170 34 8"
+    assert told("{{digits softmax naive float64}}") == "16.0"
+    assert told("{{breaks made-up naive float64}}") == "right at 702.7 and NaN at 1420"
+    assert "| float64 | 16.0 | 1.798e308 |" in told("{{formats}}")
+
+
+@pytest.mark.parametrize(
+    "placeholder",
+    [
+        "value made-up",
+        "factorial",
+        "limit float23 max",
+        "limit float32",
+        "limit float32 maximum",
+        "limit float32 max^x",
+        "digits softmax naive float32",
+        "digits softmax naive float64",
+        "digits softmax shifted float64",
+        "breaks made-up shifted float64",
+        "breaks other naive float64",
+    ],
+)
+def test_what_does_not_resolve_is_told(placeholder: str, pages: Any, result: Any) -> None:
+    found = [result("not_a_number", top=2), result(top=1)]
+    told = re.escape(f"docs/guide/text/made-up.md: {{{{{placeholder}}}}} does not resolve: ")
+    with pytest.raises(pages.GuideError, match=told):
+        pages.prose(found, GUIDE / "text" / "made-up.md", f"a {{{{{placeholder}}}}}")
+
+
+def test_a_number_that_went_stale_is_told(pages: Any, result: Any) -> None:
+    found = [result(top=v) for v in TOP.values]
+    with pytest.raises(pages.GuideError, match="nothing breaks there"):
+        pages.prose(found, GUIDE / "text" / "made-up.md", "{{breaks made-up naive float64}}")
+
+
+def test_a_row_without_prose_or_results_is_an_error(
+    pages: Any, result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "TEXT", tmp_path)
+    (tmp_path / "nm4.md").write_text("Prose.")
+    (tmp_path / "nm5.md").write_text("Prose.")
+    section = ROWS["NM4"].section
+    found = [result(top=1, bits=53.0)]
+    with pytest.raises(pages.GuideError) as caught:
+        pages.section_page(section, found, strict=True)
+    assert str(caught.value).splitlines() == [
+        "NM5 has no accepted results: `harness run`, then `harness gate --accept`",
+        "NM6 has no prose: write nm6.md",
+    ]
+    draft = pages.section_page(section, found, strict=False)
+    assert "## NM4 Softmax" in draft
+    assert "## NM5 Log-softmax\n\n*No accepted results yet.*" in draft
+    assert "Nothing breaks in `made-up`." in draft
+    assert pages.sections() == [section]
