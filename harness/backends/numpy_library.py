@@ -13,6 +13,7 @@ from harness.registry import Lack
 NUMPY: Final = Library({"float64": "float64", "float32": "float32"})
 
 _NO_HALF = Lack("unsupported", "np.linalg raises on float16: LAPACK has none")
+_NO_CDIST = Lack("unsupported", "SciPy's cdist refuses the dtypes of ml_dtypes")
 
 
 @NUMPY.function("scipy.special.softmax", bfloat16="bfloat16", float16="float16")
@@ -53,6 +54,54 @@ def dot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     import numpy as np
 
     return partial(np.dot, x, y)
+
+
+@NUMPY.function("np.sum", bfloat16="bfloat16", float16="float16")
+def sum(xp: Any, x: Any, *, axis: int, layout: str) -> Callable[[], Any]:
+    """Return np.sum: in pairs along the last axis in memory, one after another along others."""
+    import numpy as np
+
+    return partial(np.sum, xp.arrange(x, layout), axis=int(axis))
+
+
+@NUMPY.function("np.mean", bfloat16="bfloat16", float16="float32")
+def mean(xp: Any, x: Any, *, axis: int, layout: str) -> Callable[[], Any]:
+    """Return np.mean; it accumulates float16 in float32, and nothing else in anything wider."""
+    import numpy as np
+
+    return partial(np.mean, xp.arrange(x, layout), axis=int(axis))
+
+
+@NUMPY.function("np.var", bfloat16="bfloat16", float16="float16")
+def variance(xp: Any, x: Any, *, axis: int, layout: str, ddof: int) -> Callable[[], Any]:
+    """Return np.var: two passes in the dtype."""
+    import numpy as np
+
+    return partial(np.var, xp.arrange(x, layout), axis=int(axis), ddof=int(ddof))
+
+
+@NUMPY.function("np.std", bfloat16="bfloat16", float16="float16")
+def standard_deviation(xp: Any, x: Any, *, axis: int, layout: str, ddof: int) -> Callable[[], Any]:
+    """Return np.std: two passes in the dtype."""
+    import numpy as np
+
+    return partial(np.std, xp.arrange(x, layout), axis=int(axis), ddof=int(ddof))
+
+
+@NUMPY.function("np.cov", float32="float64", bfloat16="float64", float16="float64")
+def covariance(xp: Any, x: Any, *, ddof: int) -> Callable[[], Any]:
+    """Return np.cov of columns, which computes and gives float64."""
+    import numpy as np
+
+    return partial(np.cov, x, rowvar=False, ddof=int(ddof))
+
+
+@NUMPY.function("np.corrcoef", float32="float64", bfloat16="float64", float16="float64")
+def correlation(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return np.corrcoef of columns, which computes and gives float64."""
+    import numpy as np
+
+    return partial(np.corrcoef, x, rowvar=False)
 
 
 @NUMPY.function("np.linalg.lstsq", float32="float64", bfloat16="float64", float16=_NO_HALF)
@@ -101,3 +150,98 @@ def _rounded(function: Callable[..., Any], *arrays: Any) -> Callable[[], Any]:
 
     dtype = arrays[0].dtype
     return lambda: np.asarray(function(*(x.astype(np.float64) for x in arrays))).astype(dtype)
+
+
+@NUMPY.function("np.linalg.norm", bfloat16="float64", float16="float16")
+def l2_norm(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return np.linalg.norm along the last axis, which promotes bfloat16 to float64."""
+    import numpy as np
+
+    return partial(np.linalg.norm, x, axis=None if x.ndim == 1 else -1)
+
+
+@NUMPY.function("scipy.spatial.distance.cdist", float32="float64", bfloat16=_NO_CDIST, float16="float64")
+def pairwise_distance(xp: Any, x: Any, y: Any, mode: Written) -> Callable[[], Any]:
+    """Return scipy.spatial.distance.cdist, which computes everything in float64."""
+    from scipy.spatial.distance import cdist
+
+    return partial(cdist, x, y)
+
+
+@NUMPY.function("−scipy.special.xlogy(t, p).sum()", bfloat16="float64", float16="float64")
+def cross_entropy_of_probabilities(xp: Any, p: Any, target: Any) -> Callable[[], Any]:
+    """Return a sum of scipy.special.xlogy, which gives float64 for halves: rounded once."""
+    from scipy.special import xlogy
+
+    return lambda: -xlogy(target, p).sum(axis=-1).astype(p.dtype)
+
+
+@NUMPY.function("scipy.special.xlogy and xlog1py", bfloat16="float64", float16="float64")
+def binary_cross_entropy(xp: Any, p: Any, y: Any, reduction: Written = "none") -> Callable[[], Any]:
+    """Return −(xlogy(y, p) + xlog1py(1 − y, −p)), which are float64 for halves: rounded once."""
+    from scipy.special import xlog1py, xlogy
+
+    def thunk() -> Any:
+        losses = -(xlogy(y, p) + xlog1py(1 - y, -p))
+        return (losses.mean() if reduction == "mean" else losses).astype(p.dtype)
+
+    return thunk
+
+
+@NUMPY.function("np.logaddexp(0, x) − x·y", bfloat16="bfloat16", float16="float16")
+def binary_cross_entropy_with_logits(
+    xp: Any, x: Any, y: Any, reduction: Written = "none"
+) -> Callable[[], Any]:
+    """Return np.logaddexp(0, x) − x·y, the shortest way to write softplus."""
+    import numpy as np
+
+    zero = xp.scalar(0)
+
+    def thunk() -> Any:
+        losses = np.logaddexp(zero, x) - x * y
+        return losses.mean() if reduction == "mean" else losses
+
+    return thunk
+
+
+@NUMPY.function("scipy.special.entr(p).sum()", bfloat16="float32", float16="float32")
+def entropy(xp: Any, p: Any, base: Written = "e") -> Callable[[], Any]:
+    """Return a sum of scipy.special.entr, over ln 2 for bits; float32 for halves, rounded once."""
+    import math
+
+    from scipy.special import entr
+
+    divisor = 1 if base == "e" else math.log(2)
+    return lambda: (entr(p).sum(axis=-1) / divisor).astype(p.dtype)
+
+
+@NUMPY.function("scipy.special.rel_entr(p, q).sum()", bfloat16="float32", float16="float32")
+def kl_divergence(xp: Any, p: Any, q: Any) -> Callable[[], Any]:
+    """Return a sum of scipy.special.rel_entr; float32 for halves, rounded once."""
+    from scipy.special import rel_entr
+
+    return lambda: rel_entr(p, q).sum(axis=-1).astype(p.dtype)
+
+
+@NUMPY.function("np.cbrt", bfloat16="bfloat16", float16="float16")
+def cbrt(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return np.cbrt."""
+    import numpy as np
+
+    return partial(np.cbrt, x)
+
+
+@NUMPY.function("scipy.special.expit", bfloat16="float64", float16="float64")
+def sigmoid(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return scipy.special.expit, which gives float64 for 16 bits; cast back, as users do."""
+    from scipy.special import expit
+
+    return lambda: expit(x).astype(x.dtype, copy=False)
+
+
+@NUMPY.function("np.logaddexp(0, x)", bfloat16="bfloat16", float16="float16")
+def softplus(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return np.logaddexp(0, x)."""
+    import numpy as np
+
+    return partial(np.logaddexp, x.dtype.type(0), x)

@@ -57,6 +57,54 @@ def dot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     return partial(torch.dot, x, y)
 
 
+@TORCH.function("torch.sum")
+def sum(xp: Any, x: Any, *, axis: int, layout: str) -> Callable[[], Any]:
+    """Return torch.sum."""
+    import torch
+
+    return partial(torch.sum, xp.arrange(x, layout), dim=int(axis))
+
+
+@TORCH.function("torch.mean")
+def mean(xp: Any, x: Any, *, axis: int, layout: str) -> Callable[[], Any]:
+    """Return torch.mean."""
+    import torch
+
+    return partial(torch.mean, xp.arrange(x, layout), dim=int(axis))
+
+
+@TORCH.function("torch.var")
+def variance(xp: Any, x: Any, *, axis: int, layout: str, ddof: int) -> Callable[[], Any]:
+    """Return torch.var: Welford's updates."""
+    import torch
+
+    return partial(torch.var, xp.arrange(x, layout), dim=int(axis), correction=int(ddof))
+
+
+@TORCH.function("torch.std")
+def standard_deviation(xp: Any, x: Any, *, axis: int, layout: str, ddof: int) -> Callable[[], Any]:
+    """Return torch.std: Welford's updates."""
+    import torch
+
+    return partial(torch.std, xp.arrange(x, layout), dim=int(axis), correction=int(ddof))
+
+
+@TORCH.function("torch.cov")
+def covariance(xp: Any, x: Any, *, ddof: int) -> Callable[[], Any]:
+    """Return torch.cov of columns."""
+    import torch
+
+    return lambda: torch.cov(x.T, correction=int(ddof))
+
+
+@TORCH.function("torch.corrcoef")
+def correlation(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return torch.corrcoef of columns."""
+    import torch
+
+    return lambda: torch.corrcoef(x.T)
+
+
 @TORCH.function("torch.linalg.lstsq(driver='gelsd')", **_NO_LAPACK)
 def least_squares(xp: Any, A: Any, b: Any, rcond: Written = "machine") -> Callable[[], Any]:
     """Return the solution of torch.linalg.lstsq by LAPACK's gelsd, as NumPy's.
@@ -127,3 +175,130 @@ def poisson_pmf(xp: Any, k: Any, rate: Any) -> Callable[[], Any]:
     import torch
 
     return lambda: torch.distributions.Poisson(rate).log_prob(k).exp()
+
+
+_NO_CDIST = {name: Lack("unsupported", f"torch.cdist has no {name}") for name in ("bfloat16", "float16")}
+_CDIST = {"direct": "donot_use_mm_for_euclid_dist", "matmul": "use_mm_for_euclid_dist"}
+
+
+@TORCH.function("torch.nn.functional.layer_norm")
+def layer_norm(xp: Any, x: Any, epsilon: Written) -> Callable[[], Any]:
+    """Return torch.nn.functional.layer_norm over the last axis."""
+    import torch
+
+    return partial(torch.nn.functional.layer_norm, x, (x.shape[-1],), eps=float(epsilon))
+
+
+@TORCH.function("torch.nn.functional.rms_norm")
+def rms_norm(xp: Any, x: Any, epsilon: Written) -> Callable[[], Any]:
+    """Return torch.nn.functional.rms_norm over the last axis."""
+    import torch
+
+    return partial(torch.nn.functional.rms_norm, x, (x.shape[-1],), eps=float(epsilon))
+
+
+@TORCH.function("torch.linalg.vector_norm")
+def l2_norm(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return torch.linalg.vector_norm along the last axis."""
+    import torch
+
+    return partial(torch.linalg.vector_norm, x, dim=-1)
+
+
+@TORCH.function("torch.nn.functional.normalize")
+def normalize(xp: Any, x: Any, epsilon: Written) -> Callable[[], Any]:
+    """Return torch.nn.functional.normalize along the last axis."""
+    import torch
+
+    return partial(torch.nn.functional.normalize, x, dim=-1, eps=float(epsilon))
+
+
+@TORCH.function("torch.nn.functional.cosine_similarity")
+def cosine_similarity(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
+    """Return torch.nn.functional.cosine_similarity, which takes no norm for less than 1e-8."""
+    import torch
+
+    return partial(torch.nn.functional.cosine_similarity, x, y, dim=-1)
+
+
+@TORCH.function("torch.cdist", **_NO_CDIST)
+def pairwise_distance(xp: Any, x: Any, y: Any, mode: Written) -> Callable[[], Any]:
+    """Return torch.cdist, which left alone takes `matmul` from 26 rows on."""
+    import torch
+
+    return partial(torch.cdist, x, y, compute_mode=_CDIST[str(mode)])
+
+
+@TORCH.function("torch.nn.functional.cross_entropy")
+def cross_entropy(xp: Any, x: Any, target: Any, smoothing: Written = 0) -> Callable[[], Any]:
+    """Return torch.nn.functional.cross_entropy of a target of probabilities, row by row."""
+    from torch.nn.functional import cross_entropy
+
+    n, share = x.shape[-1], float(smoothing)
+
+    def thunk() -> Any:
+        rows, targets = x.reshape(-1, n), target.reshape(-1, n)
+        losses = cross_entropy(rows, targets, reduction="none", label_smoothing=share)
+        return losses.reshape(tuple(x.shape[:-1]))
+
+    return thunk
+
+
+@TORCH.function("−torch.special.xlogy(t, p).sum()")
+def cross_entropy_of_probabilities(xp: Any, p: Any, target: Any) -> Callable[[], Any]:
+    """Return a sum of torch.special.xlogy."""
+    import torch
+
+    return lambda: -torch.special.xlogy(target, p).sum(-1)
+
+
+@TORCH.function("torch.nn.functional.binary_cross_entropy")
+def binary_cross_entropy(xp: Any, p: Any, y: Any, reduction: Written = "none") -> Callable[[], Any]:
+    """Return torch.nn.functional.binary_cross_entropy, whose logarithms end at −100."""
+    from torch.nn.functional import binary_cross_entropy
+
+    return partial(binary_cross_entropy, p, y, reduction=str(reduction))
+
+
+@TORCH.function("torch.nn.functional.binary_cross_entropy_with_logits")
+def binary_cross_entropy_with_logits(
+    xp: Any, x: Any, y: Any, reduction: Written = "none"
+) -> Callable[[], Any]:
+    """Return torch.nn.functional.binary_cross_entropy_with_logits."""
+    from torch.nn.functional import binary_cross_entropy_with_logits
+
+    return partial(binary_cross_entropy_with_logits, x, y, reduction=str(reduction))
+
+
+@TORCH.function("torch.special.entr(p).sum()")
+def entropy(xp: Any, p: Any, base: Written = "e") -> Callable[[], Any]:
+    """Return a sum of torch.special.entr, over ln 2 for bits."""
+    import math
+
+    import torch
+
+    return lambda: torch.special.entr(p).sum(-1) / (1 if base == "e" else math.log(2))
+
+
+@TORCH.function("torch.nn.functional.kl_div(ln q, p).sum()")
+def kl_divergence(xp: Any, p: Any, q: Any) -> Callable[[], Any]:
+    """Return a sum of torch.nn.functional.kl_div, which takes q by its logarithm."""
+    from torch.nn.functional import kl_div
+
+    return lambda: kl_div(q.log(), p, reduction="none").sum(-1)
+
+
+@TORCH.function("torch.sigmoid")
+def sigmoid(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return torch.sigmoid."""
+    import torch
+
+    return partial(torch.sigmoid, x)
+
+
+@TORCH.function("torch.nn.functional.softplus")
+def softplus(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return torch.nn.functional.softplus, which gives x itself beyond its threshold of 20."""
+    from torch.nn.functional import softplus
+
+    return partial(softplus, x)
