@@ -89,14 +89,20 @@ def _by_output(
 
 
 def digits_tables(found: Sequence[Result]) -> Iterator[str]:
-    """Yield the digits left for each operation, and for each gradient."""
+    """Yield the digits left, values before gradients; operations of many formats apart from the others."""
+    tables: dict[tuple[bool, bool], dict[tuple[str, ...], dict[str, str]]] = {}
     for (name, mode), group in grouped(found, lambda r: (r.cell.operation, r.cell.mode)).items():
-        lines: dict[tuple[str, ...], dict[str, str]] = {}
+        if name in COUNTING:
+            continue
+        many = len({r.cell.dtype for r in group}) > WIDEST
+        lines = tables.setdefault((mode != "forward", many), {})
         for same in grouped(group, lambda r: r.formulation).values():
-            lines |= {(label,): fields for label, fields in _by_output(same, digits).items() if fields}
-        if lines and name not in COUNTING:
-            yield f"**{'Gradient of ' if mode != 'forward' else ''}`{name}`**"
-            yield from table(["formulation"], lines, holding=True)
+            by_output = _by_output(same, digits)
+            lines |= {(f"`{name}`", label): fields for label, fields in by_output.items() if fields}
+    for (of_gradients, _), lines in sorted(tables.items()):
+        if lines:
+            yield "Gradients:" if of_gradients else "Values:"
+            yield from table(["operation", "formulation"], lines, holding=True)
 
 
 def break_tables(found: Sequence[Result]) -> Iterator[str]:
@@ -307,8 +313,9 @@ def section_page(section: Section, found: Sequence[Result], *, strict: bool) -> 
 def _row(row: Row, found: Sequence[Result], path: Path) -> Iterator[str]:
     everything = of_row(row, found)
     told = guide_results.told_under(row, everything)
-    yield from operations(told)
     yield prose(everything, path, path.read_text(encoding="utf-8"))
+    yield ""
+    yield from operations(told)
     values = [r for r in told if r.cell.mode == "forward"]
     gradients = [r for r in told if r.cell.mode != "forward"]
     for title, results_ in (("Where it breaks", values), ("Where its gradient breaks", gradients)):

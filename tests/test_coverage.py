@@ -69,13 +69,24 @@ def test_what_has_no_case_yet_is_known(default: Plan) -> None:
     assert set(ROWS) - CLAIMED - judged_rows(default) == TO_COME
 
 
+def of_the_harness(item: Formulation) -> bool:
+    """Return whether no plug-in of another test registered it."""
+    return item.build.__module__.startswith("harness.")
+
+
 def test_every_formulation_and_gradient_is_exercised(full: Plan) -> None:
-    assert [f"{u.operation}/{u}" for u in unexercised(full.cells)] == []
+    missed = []
+    for u in unexercised(full.cells):
+        kind = FORMULATIONS if u.mode == "forward" else GRADIENTS
+        name = f"{u.operation}/{u.formulation}" + (f"@{u.backend}" if u.backend else "")
+        missed += [f"{u.operation}: {u}"] if of_the_harness(kind[name]) else []
+    assert missed == []
 
 
 def test_every_operation_with_a_gradient_has_a_backward_case(full: Plan) -> None:
+    ours = {f.operation for f in FORMULATIONS.values() if of_the_harness(f)}
     run = {c.operation for c in full.cells if c.mode == "backward" and c.accuracy and c.skip is None}
-    assert {o.name for o in OPERATIONS.values() if o.gradient is not None} - run == set()
+    assert {name for name in ours if OPERATIONS[name].gradient is not None} - run == set()
 
 
 def test_topics_of_the_shipped_cases_are_those_of_the_guide(shipped: list[Case]) -> None:
@@ -339,7 +350,8 @@ def test_verdicts_are_those_of_the_run_named(
         "",
         "exercised by no case, in no profile:",
     ]
-    assert lines[10].startswith("  softmax: library@numpy, library@torch-cpu, ")
+    assert lines[10].startswith("  softmax: ")
+    assert "library@torch-cpu" in lines[10]
     assert lines[-2:] == ["", "1 of 1 rows of the guide covered"]
     monkeypatch.setattr("harness.api.LATEST", Path("first"))  # what reports/latest would be
     assert told(capsys, "--guide", "NM4") == text

@@ -242,9 +242,9 @@ def test_outputs_that_agree_share_a_line(pages: Any, result: Any) -> None:
         for o in outputs
     ]
     text = "\n".join(pages.digits_tables(found))
-    assert "| `naive` (max, eps) | 16.0 |" in text
-    assert "| `naive` (ties) | none † |" in text
-    assert "| `naive` | 16.0 |" in "\n".join(pages.digits_tables(found[:2]))
+    assert "| `softmax` | `naive` (max, eps) | 16.0 |" in text
+    assert "| `softmax` | `naive` (ties) | none † |" in text
+    assert "| `softmax` | `naive` | 16.0 |" in "\n".join(pages.digits_tables(found[:2]))
 
 
 def test_many_formats_are_lines(pages: Any) -> None:
