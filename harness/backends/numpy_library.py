@@ -245,3 +245,19 @@ def softplus(xp: Any, x: Any) -> Callable[[], Any]:
     import numpy as np
 
     return partial(np.logaddexp, x.dtype.type(0), x)
+
+
+@NUMPY.function("np.prod", bfloat16="bfloat16", float16="float16")
+def likelihood(xp: Any, densities: Any) -> Callable[[], Any]:
+    """Return np.prod."""
+    import numpy as np
+
+    return partial(np.prod, densities)
+
+
+@NUMPY.function("scipy.stats.norm.logpdf(…).sum()", float32="float64", bfloat16="float64", float16="float64")
+def normal_log_likelihood(xp: Any, x: Any, mean: Any, deviation: Any) -> Callable[[], Any]:
+    """Return the sum of scipy.stats.norm.logpdf, in float64 whatever it is given, rounded once."""
+    from scipy.stats import norm
+
+    return _rounded(lambda x, mean, deviation: norm.logpdf(x, mean, deviation).sum(), x, mean, deviation)

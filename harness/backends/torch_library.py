@@ -302,3 +302,19 @@ def softplus(xp: Any, x: Any) -> Callable[[], Any]:
     from torch.nn.functional import softplus
 
     return partial(softplus, x)
+
+
+@TORCH.function("torch.prod")
+def likelihood(xp: Any, densities: Any) -> Callable[[], Any]:
+    """Return torch.prod."""
+    import torch
+
+    return partial(torch.prod, densities)
+
+
+@TORCH.function("torch.distributions.Normal(…).log_prob(x).sum()")
+def normal_log_likelihood(xp: Any, x: Any, mean: Any, deviation: Any) -> Callable[[], Any]:
+    """Return the sum of torch.distributions.Normal's log_prob."""
+    import torch
+
+    return lambda: torch.distributions.Normal(mean, deviation).log_prob(x).sum()
