@@ -32,6 +32,7 @@ for _name, _title, _unit, _formula, _source in (
         "Oettli and Prager 1964",
     ),
     ("orthogonality", "Loss of orthogonality", "1", "‖QᵀQ − I‖₂", "Higham 2002, section 19.8"),
+    ("beyond_one", "Beyond one", "1", "max(0, max |ŷ| − 1): of what is in [−1, 1]", "definition"),
     ("subspace_angle", "Angle of subspaces", "rad", "largest canonical angle", "Björck and Golub 1973"),
 ):
     register_metric(Metric(_name, _title, _unit, _formula, _source, _own(_name)), __name__)
