@@ -136,6 +136,8 @@ class Findings:
     dtypes: tuple[str, ...] = ()
     """In which a planted answer has to be caught: the wide ones, where there are any."""
     outputs: tuple[str, ...] = ()
+    judged_by: str = ""
+    """The module of its bound, or of its judge."""
     breaking: tuple[str, ...] = ()
     """Formulations that some shipped rule expects to break in one of the dtypes tried, on this backend."""
 
@@ -174,6 +176,9 @@ class Planter:
         """Plant every mutation in every output of the chosen problems of a subject."""
         cells = self._cells(subject) or list(self._gradients(subject.operation))
         findings = Findings(subject, outputs=tuple(dict.fromkeys(o for c in cells for o in c.outputs)))
+        operation = OPERATIONS[subject.operation]
+        judged = operation if subject.mode == "forward" or operation.gradient is None else operation.gradient
+        findings.judged_by = (judged.bound or operation.judge).__module__
         dtypes = [d for d in TRIED if any(c.dtype == d for c in cells)]
         dtypes = dtypes or list(dict.fromkeys(c.dtype for c in cells))[:1]
         findings.dtypes = tuple(d for d in dtypes if d in WIDE) or tuple(dtypes)

@@ -35,6 +35,14 @@ FACTOR_ALLOWED: Final = {
 }
 """Where no problem that is tried tells 1 + 8u from right: place → what makes its bound as large."""
 
+DERIVED: Final = {
+    "harness.operations.definition": "running error analysis counts each rounding of the stated algorithm",
+}
+"""The same of bounds that a machine derives, by the module that does: up to 1 + `LOOSEST`·u may pass."""
+
+LOOSEST: Final = 256
+"""Of tiny problems: some thirty operations deep, of four units each, and a cancellation of one bit."""
+
 PASSING: Final = {
     ("matmul_precision/rounding_error", "zeros"): "nothing rounded within reach is declared to be 0",
     ("matmul_precision/min_product", "zeros"): _FROM_ABOVE,
