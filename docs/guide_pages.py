@@ -337,26 +337,29 @@ def sections() -> list[Section]:
     return [section for section in SECTIONS.values() if section.number in there]
 
 
-def index_page() -> str:
-    """Return the first page: how to read the others, and what there is."""
-    packages = read_baseline(BASELINE).header["environment"]
-    versions = packages["packages"]
-    backends = "; ".join(f"`{b.name}`: {b.title}" for b in BACKENDS.values())
-    lines = ["# The guide, measured", "", MARK, ""]
-    lines += [(GUIDE / "text" / "index.md").read_text(encoding="utf-8").strip(), ""]
-    lines += [
-        f"Measured on {packages['cpu']} with NumPy {versions['numpy']}, PyTorch {versions['torch']}, "
-        f"SciPy {versions['scipy']} and ml_dtypes {versions['ml-dtypes']}. {backends}.",
-        "",
-    ]
-    pages = sections()
-    for section in pages:
+def index_page(found: Sequence[Result]) -> str:
+    """Return the first page: what there is, and how to read it."""
+    shown = sections()
+    contents = []
+    for section in shown:
         rows = [row for row in ROWS.values() if row.section is section]
         links = ", ".join(f"[{row.title}]({section.topic}.md#{slug(heading(row))})" for row in rows)
-        lines.append(f"- **[{section}]({section.topic}.md)**: {links}")
-    tree = "\n".join(section.topic for section in pages)
-    lines += ["", "```{toctree}", ":hidden:", "", tree, "```", ""]
-    return "\n".join(lines)
+        contents.append(f"- **[{section}]({section.topic}.md)**: {links}")
+    text = (TEXT / "index.md").read_text(encoding="utf-8").strip()
+    text = text.replace("{{contents}}", "\n".join(contents)).replace("{{measured}}", _measured(found))
+    tree = "\n".join(section.topic for section in shown)
+    return f"# The guide, measured\n\n{MARK}\n\n{text}\n\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
+
+
+def _measured(found: Sequence[Result]) -> str:
+    """Return what the results were measured with."""
+    environment = read_baseline(BASELINE).header["environment"]
+    names = {"numpy": "NumPy", "scipy": "SciPy", "torch": "PyTorch", "ml-dtypes": "ml_dtypes"}
+    packages = environment["packages"]
+    versions = [f"{title} {packages[name]}" for name, title in names.items() if name in packages]
+    used = dict.fromkeys(r.cell.backend for r in found)
+    backends = listed([f"`{name}` is {BACKENDS[name].title}" for name in used])
+    return f"Measured on {environment['cpu']} with {listed(versions)}; {backends}."
 
 
 def heading(row: Row) -> str:
@@ -389,7 +392,7 @@ def pages(*, strict: bool = True) -> dict[Path, str]:
     """
     found = guide_results.results()
     problems: list[str] = []
-    made = {GUIDE / "index.md": index_page()}
+    made = {GUIDE / "index.md": index_page(found)}
     for section in sections():
         try:
             made[GUIDE / f"{section.topic}.md"] = section_page(section, found, strict=strict)
