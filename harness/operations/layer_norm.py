@@ -1,0 +1,119 @@
+"""Layer normalisation, without weights: (x − m)/√(v + ε), m and v the mean and the variance of each row.
+
+The bound. Let e be that of the computed mean m̂, by running error analysis. Each x − m̂ is off by e and a
+rounding. Of the variance, two passes keep all digits (Chan, Golub & LeVeque 1983): since Σ (x − m) = 0,
+
+    Σ (x − m̂)² = Σ (x − m)² + n(m̂ − m)²,
+
+so that the mean costs e² and not e. Two roundings of a difference squared, that of the square, the sum in any
+order and its rounding, and the division make
+
+    |v̂ − v| ≤ (v + e²)·((1 + u)⁵·(1 + (n − 1)u_acc) − 1) + e² + 2ω;
+
+ε is added, and the rest is √, one division and one product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from harness.model import Condition, Written
+from harness.operations import definition
+from harness.operations import norms_family as family
+from harness.registry import ExactProblem, Parameter, formulation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.formats import Precision
+    from harness.reference.elements import Reference
+
+
+def meant(xp: Any, x: Any, *, epsilon: Written) -> Any:
+    """d·(1/√(mean d² + ε)), d = x − mean x: 0 is 0 exactly where an entry is the mean."""
+    d = x - xp.mean(x, axis=-1, keepdims=True)
+    return d * _inverse(xp, d, epsilon)
+
+
+def meant_to_differentiate(xp: Any, x: Any, *, epsilon: Written) -> Any:
+    """Centre last: so the cotangent is centred first, exactly, and one that is constant leaves an exact 0."""
+    d = x - xp.mean(x, axis=-1, keepdims=True)
+    y = x * _inverse(xp, d, epsilon)
+    return y - xp.mean(y, axis=-1, keepdims=True)
+
+
+def _inverse(xp: Any, d: Any, epsilon: Written) -> Any:
+    return 1 / xp.sqrt(xp.mean(d * d, axis=-1, keepdims=True) + xp.scalar(epsilon))
+
+
+def bound(
+    problem: ExactProblem, reference: Reference, precision: Precision
+) -> Mapping[str, NDArray[np.float64]]:
+    """Return log2 of the module's bound."""
+    import numpy as np
+
+    from harness.reference.running_error import Elements, RunningErrors, log2_of
+
+    errors = RunningErrors(precision)
+    x = errors.exact(problem.inputs["x"])
+    mean = errors.mean(x, -1, True)
+    d = errors.subtract(x, mean)
+    u, n = precision.u_out, x.shape[-1]
+    with np.errstate(all="ignore"):
+        v = np.mean(d.value**2, axis=-1, keepdims=True)
+        off = mean.error**2
+        growth = (1 + u) ** 5 * (1 + (n - 1) * precision.u_acc) - 1
+        variance = Elements(v, (v + off) * growth + off + 2 * errors.least)
+        root = errors.sqrt(errors.add(variance, errors.scalar(problem.parameters["epsilon"])))
+        return {"y": log2_of(errors.multiply(d, errors.divide(Elements(1.0), root)))}
+
+
+definition.operation(
+    name="layer_norm",
+    title="Layer normalisation",
+    formula="y = (x − m) / √(v + ε), m = Σ_j x_j/n, v = Σ_j (x_j − m)²/n",
+    inputs={"x": "any shape, at least one entry along the last axis"},
+    definition=meant,
+    gradient_definition=meant_to_differentiate,
+    algorithm="(x − m̂)/√(v̂ + ε) in two passes, with the mean's error squared in the variance",
+    bound=bound,
+    source=f"Chan, Golub & LeVeque, Am. Stat. 37 (1983), for the variance; {definition.RUNNING}",
+    parameters={
+        "epsilon": Parameter(
+            Decimal("1e-5"), "added to the variance", kind="number", within=Condition(at_least=0)
+        )
+    },
+    differentiable=("x",),
+    gradient_formula="r·(g − mean g − y·mean(y g)), r = 1/√(v + ε)",
+    condition=False,
+    check=family.require_rows,
+)
+
+
+@formulation("layer_norm", "one_pass", title="v = mean x² − m²", needs=("elementwise", "sum"))
+def one_pass(xp: Any, x: Any, epsilon: Written) -> Callable[[], Any]:
+    """Subtract squares: nothing is left of the variance where |m| > σ/√u, and it may be negative."""
+    least = xp.scalar(epsilon)
+
+    def thunk() -> Any:
+        m = xp.mean(x, axis=-1, keepdims=True)
+        v = xp.subtract(xp.mean(xp.square(x), axis=-1, keepdims=True), xp.square(m))
+        return xp.divide(xp.subtract(x, m), xp.sqrt(xp.add(v, least)))
+
+    return thunk
+
+
+@formulation("layer_norm", "two_pass", title="v = mean (x − m)²", needs=("elementwise", "sum"))
+def two_pass(xp: Any, x: Any, epsilon: Written) -> Callable[[], Any]:
+    """Subtract the mean before squaring."""
+    least = xp.scalar(epsilon)
+
+    def thunk() -> Any:
+        centred = xp.subtract(x, xp.mean(x, axis=-1, keepdims=True))
+        v = xp.mean(xp.square(centred), axis=-1, keepdims=True)
+        return xp.divide(centred, xp.sqrt(xp.add(v, least)))
+
+    return thunk
