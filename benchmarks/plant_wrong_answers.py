@@ -28,6 +28,8 @@ COLUMNS = (ZEROS, "off by one", "naive form", FACTORED, NEXT)
 
 def column(planted: Planted) -> str:
     """Return the column of the table in which a wrong answer is counted."""
+    if planted.constant:
+        return COLUMNS[0]
     if planted.off_by_one:
         return COLUMNS[1]
     return COLUMNS[2] if planted.mutation.startswith(NAIVE) else planted.mutation

@@ -65,7 +65,7 @@ ELEMENTS: Final = 2000
 """Of the inputs of a problem; larger ones are used only where there is no other."""
 TINY: Final = 512
 """Those that come before the smaller ones of another case: certifying some references takes their cube."""
-ZEROS, ROLLED, ONE_LESS, NEXT = "zeros", "rolled by one", "one less", "next number"
+ZEROS, ONES, ROLLED, ONE_LESS, NEXT = "zeros", "ones", "rolled by one", "one less", "next number"
 FACTORED, LAST, NAIVE = f"1 + {FACTOR}u", "last of ", "naive: "
 Outputs = Mapping[str, Array]
 
@@ -107,6 +107,11 @@ class Planted:
     def place(self) -> str:
         """What the lists of exceptions call its output."""
         return f"{self.subject}/{self.output}"
+
+    @property
+    def constant(self) -> bool:
+        """Whether it is zeros or, where zeros are right, ones."""
+        return self.mutation in (ZEROS, ONES)
 
     @property
     def off_by_one(self) -> bool:
@@ -388,7 +393,10 @@ class Planter:
                 ROLLED: rolled(right),
                 FACTORED: factored(exact, honest.fmt),
             }
-            made |= {mutation: outputs[output] for mutation, outputs in changed.items()}
+            if exact.any():
+                made |= {mutation: outputs[output] for mutation, outputs in changed.items()}
+            else:  # as the residual of an identity, which is 0 for other inputs as well
+                made[ONES] = np.ones(right.shape)
             if holds_counts(exact, honest.fmt):
                 made[ONE_LESS] = exact - 1
             if self._is_bit_exact(honest, output):
