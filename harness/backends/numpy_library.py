@@ -138,7 +138,7 @@ def binomial_pmf(xp: Any, k: Any, p: Any, n: Any) -> Callable[[], Any]:
 
 @NUMPY.function("scipy.stats.poisson.pmf", float32="float64", bfloat16="float64", float16="float64")
 def poisson_pmf(xp: Any, k: Any, rate: Any) -> Callable[[], Any]:
-    """Return scipy.stats.poisson.pmf, an exponential of lnΓ, in float64 whatever it is given, rounded once."""
+    """Return scipy.stats.poisson.pmf, an exponential of lnΓ, in float64 always, rounded once."""
     from scipy.stats import poisson
 
     return _rounded(poisson.pmf, k, rate)
@@ -261,3 +261,76 @@ def normal_log_likelihood(xp: Any, x: Any, mean: Any, deviation: Any) -> Callabl
     from scipy.stats import norm
 
     return _rounded(lambda x, mean, deviation: norm.logpdf(x, mean, deviation).sum(), x, mean, deviation)
+
+
+@NUMPY.function(
+    "scipy.optimize.minimize_scalar(method='bounded')",
+    float32="float64",
+    bfloat16="float64",
+    float16="float64",
+)
+def mle_bernoulli(xp: Any, flips: Any) -> Callable[[], Any]:
+    """Return scipy.optimize.minimize_scalar's minimum of −ℓ, to its default xatol of 1e-5, in float64."""
+    from scipy.optimize import minimize_scalar
+    from scipy.special import xlog1py, xlogy
+
+    def minimum(x: Any) -> Any:
+        heads = x.sum()
+        return minimize_scalar(
+            lambda p: -xlogy(heads, p) - xlog1py(x.size - heads, -p), bounds=(0, 1), method="bounded"
+        ).x
+
+    return _rounded(minimum, flips)
+
+
+@NUMPY.function("scipy.stats.norm.fit", float32="float64", bfloat16="float64", float16="float64")
+def mle_normal(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return scipy.stats.norm.fit's mean and squared scale, in float64 always, rounded once."""
+    import numpy as np
+    from scipy.stats import norm
+
+    def thunk() -> Any:
+        mean, scale = norm.fit(x.astype(np.float64))
+        return tuple(np.asarray(value).astype(x.dtype) for value in (mean, scale**2))
+
+    return thunk
+
+
+@NUMPY.function("−scipy.special.cosm1", bfloat16="float64", float16="float64")
+def one_minus_cos(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return −scipy.special.cosm1, which gives float64 for halves."""
+    from scipy.special import cosm1
+
+    return lambda: -cosm1(x)
+
+
+@NUMPY.function("np.hypot", bfloat16="bfloat16", float16="float16")
+def hypot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
+    """Return np.hypot."""
+    import numpy as np
+
+    return partial(np.hypot, x, y)
+
+
+@NUMPY.function("scipy.special.ndtr", bfloat16="float64", float16="float64")
+def normal_cdf(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return scipy.special.ndtr, which gives float64 for halves."""
+    from scipy.special import ndtr
+
+    return partial(ndtr, x)
+
+
+@NUMPY.function("scipy.special.ndtr(−x)", bfloat16="float64", float16="float64")
+def normal_tail(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return scipy.special.ndtr of −x, as scipy.stats has it for the upper tail."""
+    from scipy.special import ndtr
+
+    return lambda: ndtr(-x)
+
+
+@NUMPY.function("scipy.special.log_ndtr", bfloat16="float64", float16="float64")
+def normal_log_cdf(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return scipy.special.log_ndtr, which gives float64 for halves."""
+    from scipy.special import log_ndtr
+
+    return partial(log_ndtr, x)

@@ -15,6 +15,9 @@ TORCH: Final = Library(
 )
 
 _NO_LAPACK = {name: Lack("unsupported", f"torch has no LAPACK in {name}") for name in ("bfloat16", "float16")}
+_NO_LOG_NDTR = {
+    name: Lack("unsupported", f"torch has no log_ndtr in {name}") for name in ("bfloat16", "float16")
+}
 
 
 @TORCH.function("torch.softmax")
@@ -318,3 +321,39 @@ def normal_log_likelihood(xp: Any, x: Any, mean: Any, deviation: Any) -> Callabl
     import torch
 
     return lambda: torch.distributions.Normal(mean, deviation).log_prob(x).sum()
+
+
+@TORCH.function("torch.var_mean(correction=0)")
+def mle_normal(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return torch.var_mean, n in the denominator."""
+    import torch
+
+    def thunk() -> Any:
+        variance, mean = torch.var_mean(x, correction=0)
+        return mean, variance
+
+    return thunk
+
+
+@TORCH.function("torch.hypot")
+def hypot(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
+    """Return torch.hypot."""
+    import torch
+
+    return partial(torch.hypot, x, y)
+
+
+@TORCH.function("torch.special.ndtr")
+def normal_cdf(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return torch.special.ndtr, which is ½·(1 + erf(x/√2)) (pytorch#192295)."""
+    import torch
+
+    return partial(torch.special.ndtr, x)
+
+
+@TORCH.function("torch.special.log_ndtr", **_NO_LOG_NDTR)
+def normal_log_cdf(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return torch.special.log_ndtr."""
+    import torch
+
+    return partial(torch.special.log_ndtr, x)
