@@ -47,7 +47,7 @@ def of_probabilities(xp: Any, p: Any, target: Any) -> Any:
 def cost(
     shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], element_bytes: int
 ) -> Cost:
-    """Count 6n a row: those of log-sum-exp, a subtraction and a product for each; two reads, one write a row."""
+    """Count 6n a row: those of log-sum-exp, and a subtraction and a product for each entry."""
     size = math.prod(shapes["x"])
     rows = size // shapes["x"][-1]
     return Cost(6 * size, (2 * size + rows) * element_bytes)

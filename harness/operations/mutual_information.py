@@ -2,22 +2,27 @@
 
 With m_ij = r_i·c_j, the product of the marginals, d = p − m and S = Σ p,
 
-    I = Σ p·ln(p/m) = Σ (p·ln(1 + d/m) − d) + S − S²,
+    I = Σ p·ln(p/m) = Σ t + S − S²,   t = p·ln(1 + d/m) − d,   for Σ d = S − S².
 
-for Σ d = S − S². No term of the sum is negative, each is about d²/(2m), and where a marginal moves by a relative
-δ, a term moves by −d·δ and not by −p·δ: nothing of first order in δ is left where nothing depends on anything.
-So the bound, with η = 2ε + u, ε = u + (n·u)² for marginals by compensated sums (Ogita, Rump & Oishi, SIAM J. Sci.
-Comput. 26 (2005), proposition 4.5, for positive terms), is the sum over the table of
+No t is negative, each is about d²/(2m), and where a marginal moves by a relative δ, t moves by −d·δ and not
+by −p·δ: nothing of first order in δ is left where nothing depends on anything.
 
-    |d|·η + p·η²                  m, to first order, and the second with (1 − η)⁻² ≤ 2
-    u·(5|d| + 10·p·|ln(p/m)| + t) d, d/m or p/m, 4 ulp of the logarithm, product, subtraction; t = p·ln(p/m) − d
-    ω·(2 + |d|/m)                 what underflows
+Marginals come from compensated sums: n halved l = ⌈log₂ n⌉ times leaves roundings of at most l·u·Σp in all,
+and adding those up costs n·u_acc + (l + 2)·u of them (compare Ogita, Rump & Oishi, SIAM J. Sci. Comput. 26
+(2005), proposition 4.5). So a marginal is within ε = u + 2l·u·(n·u_acc + (l + 2)·u), and S in two parts,
+L = l_r + l_c, within ε₂ = 2L·u·((n_r + n_c)·u_acc + (L + 4)·u), the factors 2 for products of errors. The
+bound is the sum of
 
-and N·u_acc·Σ t for the sum, 2ε·S·|1 − S| + (2·(N·u)² + 3u·|1 − S|)·S for S − S² from a compensated S, 2u of all.
+    |d|·η + p·η²              η = ε_r + ε_c + u of m: to first order, and the second with (1 − η)⁻² ≤ 2
+    u·(5|d| + 10·p·|ln(p/m)| + t)   for d, d/m or p/m, 4 ulp of the logarithm, product and subtraction
+    ω·(2 + |d|/m)             what underflows
+
+over the table, N·u_acc·Σ t for its sum, (2ε₂ + 4u·|1 − S|)·S for S·(1 − S), and 2u of all.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
@@ -66,20 +71,24 @@ def bound(problem: ExactProblem, reference: Reference, precision: Precision) -> 
     import numpy as np
 
     p = problem.inputs["p"]
-    n, total = max(p.shape), p.size
+    total = p.size
     u, least = precision.u_out, float(precision.format.min_subnormal)
     with np.errstate(all="ignore"):
         m = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
         d = np.abs(p - m) + 4 * 2.0**-53 * m
         logarithm = np.where(p > 0, p * np.abs(np.log(p / m)), 0.0)
         terms = np.abs(np.where(p > 0, p * np.log(p / m), 0.0) - (p - m))
-        eta = 2 * (u + (n * u) ** 2) + u
+        levels = [math.ceil(math.log2(n)) for n in p.shape]
+        acc, both = precision.u_acc, sum(levels)
+        marginals = [u + 2 * k * u * (n * acc + (k + 2) * u) for n, k in zip(p.shape, levels, strict=True)]
+        eta = sum(marginals) + u
         each = d * eta + p * eta**2 + u * (5 * d + 10 * logarithm + terms)
         each = each + least * (2 + np.where(m > 0, d / m, 0.0))
         s = float(p.sum())
         away = abs(1 - s) + total * 2.0**-53
-        whole = 2 * (u + (n * u) ** 2) * s * away + (2 * (total * u) ** 2 + 3 * u * away) * s
-        found = each.sum() + total * precision.u_acc * terms.sum() + whole
+        parts = 2 * both * u * (sum(p.shape) * acc + (both + 4) * u)
+        whole = (2 * parts + 4 * u * away) * s
+        found = each.sum() + total * acc * terms.sum() + whole
         y = abs(float(reference.outputs["information"].to_float64()))
         return {"information": np.asarray(np.log2(found + 2 * u * (y + found) + least))}
 
@@ -100,7 +109,14 @@ operation(
     bound=bound,
     gradient_stable=by_logarithms,
     algorithm="Σ (p·ln(p/m) − d) + S − S², d = p − m, m = r·c, marginals by compensated sums",
-    source="the module's derivation; sums: Ogita, Rump & Oishi, SIAM J. Sci. Comput. 26 (2005)",
+    bound_formula=(
+        "Σ (|d|·η + p·η² + u·(5|d| + 10·p·|ln(p/m)| + t) + ω·(2 + |d|/m)) + N·u_acc·Σ t "
+        "+ (2ε₂ + 4u·|1 − S|)·S, d = p − m, m = r·c"
+    ),
+    source=(
+        "derived in the operation's module; compensated sums: Ogita, Rump & Oishi, SIAM J. Sci. Comput. 26 "
+        "(2005), proposition 4.5"
+    ),
     differentiable=("p",),
     gradient_formula="g·(ln(p_ij/(r_i·c_j)) − 1)",
     check=_check,
@@ -166,7 +182,7 @@ def deviation(xp: Any, p: Any) -> Thunk:
 
 
 def compensated(xp: Any, x: Any, axis: int) -> tuple[Any, Any]:
-    """Return Σ x along an axis of a matrix as high + low: halves are added, and what each addition rounds off.
+    """Return Σ x along an axis of a matrix as high + low, what each addition of two halves rounds off.
 
     TwoSum: Knuth, The Art of Computer Programming II, 4.2.2, theorem B.
     """

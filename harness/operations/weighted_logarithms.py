@@ -2,13 +2,13 @@
 
 A logarithm of 0 is mostly kept away by changing p. What that costs follows from theory alone:
 
-    clip to [c, 1 − c]   exact for c ≤ p ≤ 1 − c. Below, the result stays at ln c and the gradient is 0. Above, an
-                         error of c. Where c < ω/2 the lower limit rounds to 0, and where c < u/2 the upper one
-                         to 1: nothing is left of the clip. 1e-15 has no upper limit in float32, and none at all
-                         in float16
-    + ε                  an error of ε/p, and ln(1 + ε), above 0, for p = 1. Where ε < u·p/2 the sum rounds to p,
-                         and the ε does nothing, neither good nor bad
-    where                exact: no number but 0 is changed
+    clip to [c, 1 − c]   exact for c ≤ p ≤ 1 − c. Below, the result stays at ln c and the gradient is 0.
+                         Above, there is an error of c. Where c < ω/2 the lower limit rounds to 0, and
+                         where c < u/2 the upper one to 1, and nothing is left of the clip: 1e-15 has no
+                         upper limit in float32, and none at all in float16
+    + ε                  an error of ε/p, and ln(1 + ε), above 0, for p = 1. Where ε < u·p/2 the sum rounds to
+                         p, and ε does nothing, neither good nor bad
+    where                exact: nothing but 0·ln 0 is changed
 
 The functions serve formulations, definitions and error analysis alike: they call functions of `xp` only.
 """
@@ -22,14 +22,13 @@ from typing import Any, Final
 from harness.errors import InputError
 from harness.registry import ExactProblem
 
-
 Logarithm = Callable[[Any], Any]
 Guard = Callable[[Any], Logarithm]
 """xp → a function of p, with its constants made."""
 
 
-def product(xp: Any, weight: Any, factor: Callable[[Any], Any], *given: Any) -> Any:
-    """Return weight·factor(*given), 0 where the weight is 0: with 1 for what is given there, in value and slope."""
+def product(xp: Any, weight: Any, factor: Callable[..., Any], *given: Any) -> Any:
+    """Return weight·factor(*given), and 0 where the weight is 0: there the factor is given ones."""
     zero, one = xp.scalar(0), xp.scalar(1)
     nothing = xp.equal(weight, zero)
     values = [xp.where(nothing, one, x) for x in given]
