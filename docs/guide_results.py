@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,17 +103,35 @@ def digits(found: Iterable[Result]) -> str:
 
 
 def swept(case: Case, found: Sequence[Result]) -> Axis | None:
-    """Return the axis along which a case is driven to where it breaks: numeric, in a unit if there is one."""
-    zipped = {name for names in case.zipped for name in names}
-    numeric = [
-        axis
-        for axis in case.axes
-        if axis.name not in zipped
-        and len({format_written(r.cell.axes[axis.name]) for r in found}) > 1
-        and all(isinstance(v, (int, Decimal)) and not isinstance(v, bool) for v in axis.values)
-        and all(Decimal(v).is_finite() for v in axis.values)
-    ]
+    """Return the axis along which a case is driven to where it breaks: numeric, in a unit if there is one.
+
+    Of axes that advance together, the first stands for all if each goes one way through three values or more.
+    """
+    there: dict[str, list[Written]] = {
+        axis.name: list(dict.fromkeys(r.cell.axes[axis.name] for r in found)) for axis in case.axes
+    }
+    numeric = []
+    for axis in case.axes:
+        group = next((names for names in case.zipped if axis.name in names), (axis.name,))
+        steady = len(group) == 1 or (
+            len(there[axis.name]) > 2 and all(_goes_one_way(there[n]) for n in group)
+        )
+        if axis.name == group[0] and len(there[axis.name]) > 1 and _is_numeric(there[axis.name]) and steady:
+            numeric.append(axis)
     return max(numeric, key=lambda axis: axis.unit is not None, default=None)
+
+
+def _is_numeric(values: Sequence[Written]) -> bool:
+    return all(
+        isinstance(v, (int, Decimal)) and not isinstance(v, bool) and Decimal(v).is_finite() for v in values
+    )
+
+
+def _goes_one_way(values: Sequence[Written]) -> bool:
+    if not _is_numeric(values):
+        return False
+    steps = [Fraction(b) - Fraction(a) for a, b in pairwise(values)]
+    return all(step > 0 for step in steps) or all(step < 0 for step in steps)
 
 
 def along(case: Case, sweep: Axis | None, found: Sequence[Result]) -> str:
@@ -120,19 +139,27 @@ def along(case: Case, sweep: Axis | None, found: Sequence[Result]) -> str:
     if sweep is None:
         names = [f"`{name}`" for name in _varying(found)]
         return f", by {listed(names)}" if names else ""
-    written = dict.fromkeys(r.cell.axes[sweep.name] for r in found)
-    texts = [format_written(v) for v in sorted(written, key=lambda v: Fraction(v))]
-    values = ", ".join(texts) if len(texts) <= MOST else f"{texts[0]} … {texts[-1]} ({len(texts)} values)"
+    there = {format_written(r.cell.axes[sweep.name]) for r in found}
+    texts = [text.replace("-", "−") for v in sweep.values if (text := format_written(v)) in there]
     symbol = AxisUnit(sweep.unit, sweep.kind).symbol
-    unit_ = "" if sweep.unit is None else f" × {symbol}" if sweep.kind == "times" else f", powers of {symbol}"
-    return f", along `{sweep.name}` = {values}{unit_}"
+    if sweep.kind == "powers":
+        texts = [f"{symbol}^{text}" for text in texts]
+    values = ", ".join(texts) if len(texts) <= MOST else f"{texts[0]} … {texts[-1]} ({len(texts)} values)"
+    together = [f"`{name}`" for name in _moving(case, sweep) if name != sweep.name]
+    beside = f" with {listed(together)}" if together else ""
+    return f", along `{sweep.name}`{beside} = {values}" + (f" × {symbol}" if sweep.kind == "times" else "")
+
+
+def _moving(case: Case, sweep: Axis) -> tuple[str, ...]:
+    """Return the axes that advance with the sweep, itself among them."""
+    return next((names for names in case.zipped if sweep.name in names), (sweep.name,))
 
 
 def where_else(result: Result, sweep: Axis | None, found: Sequence[Result]) -> str:
     """Return the values of the other axes that vary, `n = 1024`; without a sweep all are in the fields."""
     if sweep is None:
         return ""
-    others = [n for n in _varying(found) if n != sweep.name]
+    others = [n for n in _varying(found) if n not in _moving(result.case, sweep)]
     return ", ".join(f"{n} = {format_written(result.cell.axes[n])}" for n in others)
 
 
@@ -153,12 +180,22 @@ def broken_at(found: Sequence[Result], sweep: Axis | None) -> str:
     if not bad:
         return HOLDS
     if len(bad) == len(found):
-        return ("everywhere: " if len(found) > 1 else "") + _words(bad)
+        said = _words(bad) if sweep is None else _progress(sorted(bad, key=lambda r: _at(r, sweep)), sweep)
+        return ("everywhere: " if len(found) > 1 else "") + said
     return _listed_points(found, bad) if sweep is None else _edges(found, sweep)
 
 
 def _words(found: Iterable[Result]) -> str:
     return ", ".join(dict.fromkeys(r.word for r in found))
+
+
+def _progress(beyond: Sequence[Result], sweep: Axis) -> str:
+    """Return what becomes of a formulation beyond an edge: `inaccurate, NaN from 4096`."""
+    first: dict[str, str] = {}
+    for r in beyond:
+        first.setdefault(r.word, number(_value(r, sweep)))
+    edge, *later = first.items()
+    return ", ".join([edge[0], *(f"{word} from {value}" for word, value in later)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,17 +212,19 @@ class Edge:
 
 def edges(found: Sequence[Result], sweep: Axis) -> tuple[list[Edge], bool]:
     """Return the edges of what holds here and breaks there, and whether it holds again beyond one."""
-    scanned = sorted((r for r in found if r.bad is not None), key=lambda r: Fraction(_value(r, sweep)))
+    scanned = sorted((r for r in found if r.bad is not None), key=lambda r: _at(r, sweep))
     good = [i for i, r in enumerate(scanned) if not r.bad]
     low, high = good[0], good[-1]
     between = [i for i in range(low, high) if scanned[i].bad]
-    places: list[tuple[int, int, Sequence[int]]] = [(low, low - 1, range(low))] if low > 0 else []
+    places: list[tuple[int, int, Sequence[int]]] = [(low, low - 1, range(low)[::-1])] if low > 0 else []
     if between:
         places.append((between[0] - 1, between[0], between))
     elif high < len(scanned) - 1:
         places.append((high, high + 1, range(high + 1, len(scanned))))
     at = [number(_value(r, sweep)) for r in scanned]
-    return [Edge(at[i], at[j], _words(scanned[k] for k in beyond)) for i, j, beyond in places], bool(between)
+    return [Edge(at[i], at[j], _progress([scanned[k] for k in of], sweep)) for i, j, of in places], bool(
+        between
+    )
 
 
 def _edges(found: Sequence[Result], sweep: Axis) -> str:
@@ -195,6 +234,10 @@ def _edges(found: Sequence[Result], sweep: Axis) -> str:
 
 def _value(result: Result, axis: Axis) -> Written | Fraction:
     return exact_value(result.case, axis.name, result.cell.axes[axis.name], result.cell.dtype)
+
+
+def _at(result: Result, axis: Axis) -> Fraction:
+    return Fraction(_value(result, axis))
 
 
 def _listed_points(found: Sequence[Result], bad: Sequence[Result]) -> str:

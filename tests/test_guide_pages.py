@@ -140,6 +140,29 @@ def test_an_edge_lies_between_the_last_good_and_the_first_bad_value(result: Any,
     assert told(0, 1, 2, 3) == "everywhere: NaN"
 
 
+def test_what_comes_after_the_edge_is_told_from_where(result: Any, results: Any) -> None:
+    outcomes = ["ok", "zeroed", "not_a_number", "not_a_number"]
+    found = [result(o, top=v, dtype="float32") for o, v in zip(outcomes, TOP.values, strict=True)]
+    assert results.broken_at(found, TOP).replace(NBSP, " ") == "44.36 → 87.84: zeroed, NaN from 177.4"
+    assert results.broken_at(found[1:], TOP) == "everywhere: zeroed, NaN from 177.4"
+    down = [result(o, top=v, dtype="float32") for o, v in zip(outcomes[::-1], TOP.values, strict=True)]
+    assert results.broken_at(down, TOP).replace(NBSP, " ") == "354.9 → 177.4: zeroed, NaN from 87.84"
+
+
+def test_axes_that_advance_together_are_one_sweep(result: Any, results: Any) -> None:
+    n, k = Axis("n", (8, 34, 170), frozenset()), Axis("k", (4, 17, 85), frozenset())
+    of = case(n, k, zipped=(("n", "k"),))
+    found = [result("overflow" if i == 2 else "ok", of=of, n=n.values[i], k=k.values[i]) for i in range(3)]
+    assert results.swept(of, found) is n
+    assert results.along(of, n, found) == ", along `n` with `k` = 8, 34, 170"
+    assert results.broken_at(found, n).replace(NBSP, " ") == "34 → 170: overflow"
+    assert results.where_else(found[0], n, found) == ""
+    assert results.swept(of, found[:2]) is None  # two points are told as they are
+    powers = Axis("m", (Decimal("-0.5"), -1), frozenset(), unit="unit_roundoff", kind="powers")
+    far = [result(of=case(powers), m=v) for v in powers.values]
+    assert results.along(far[0].case, powers, far) == ", along `m` = u^−0.5, u^−1"
+
+
 def test_an_error_above_the_bound_breaks_and_what_is_not_known_does_not(result: Any, results: Any) -> None:
     found = [result(top=Decimal("0.5")), result("ok", 3.0, top=2), result(None, None, top=4)]
     assert str(results.broken_at(found, TOP)).endswith(": inaccurate")
