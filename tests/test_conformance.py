@@ -565,6 +565,10 @@ def test_factorisations_have_small_residuals(bench):
     assert np.linalg.norm(U * s @ Vt - A) <= tolerance * np.linalg.norm(A)
     assert np.all(np.diff(s) <= 0)
 
+    w, V = map(bench.values, xp.eigh(bench.array(spd)))
+    assert np.all(np.diff(w) >= 0)
+    assert np.linalg.norm(V * w @ V.T - spd) <= tolerance * np.linalg.norm(spd)
+
     L = bench.values(xp.cholesky(bench.array(spd)))
     assert np.linalg.norm(L @ L.T - spd) <= tolerance * np.linalg.norm(spd)
     assert np.array_equal(L, np.tril(L))

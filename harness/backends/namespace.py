@@ -31,7 +31,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "special": ("erf", "erfc", "erfcx", "erfinv", "ndtri", "lgamma", "digamma"),
     "sum": ("sum", "mean"),
     "matmul": ("matmul",),
-    "linalg": ("cholesky", "solve_triangular", "qr", "svd", "solve"),
+    "linalg": ("cholesky", "solve_triangular", "qr", "svd", "solve", "eigh"),
     "logic": (
         "equal", "less", "greater", "logical_and", "logical_or", "logical_not",
         "isfinite", "isinf", "isnan", "any", "all",

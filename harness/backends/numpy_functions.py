@@ -127,7 +127,11 @@ def linalg(dtype: NativeDtype, of: Callable[[str], NativeDtype]) -> Functions:
     def solve(A: Array, b: Array) -> Any:
         return lapack.solve(A, b, assume_a="gen", check_finite=False)
 
-    functions = (cholesky, solve_triangular, qr, svd, solve)
+    def eigh(A: Array) -> tuple[Array, Array]:
+        w, Q = lapack.eigh(A, check_finite=False)
+        return w, Q
+
+    functions = (cholesky, solve_triangular, qr, svd, solve, eigh)
     return {function.__name__: function for function in functions}
 
 

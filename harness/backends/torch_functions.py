@@ -118,9 +118,13 @@ def linalg(dtype: Any, device: str) -> Functions:
         U, s, Vt = torch.linalg.svd(A, full_matrices=False)
         return U, s, Vt
 
+    def eigh(A: Any) -> tuple[Any, Any]:
+        w, Q = torch.linalg.eigh(A)
+        return w, Q
+
     return {
         "cholesky": torch.linalg.cholesky, "solve_triangular": solve_triangular,
-        "qr": qr, "svd": svd, "solve": torch.linalg.solve,
+        "qr": qr, "svd": svd, "solve": torch.linalg.solve, "eigh": eigh,
     }  # fmt: skip
 
 
