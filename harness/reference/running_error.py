@@ -296,7 +296,7 @@ class RunningErrors:
         """Return a·b, rounded once; an exact 0 or power of two makes no error, or a subnormal number."""
         with np.errstate(all="ignore"):
             carried = _product(np.abs(a.value), b.error) + _product(np.abs(b.value), a.error)
-            carried = carried + a.error * b.error
+            carried = carried + _product(a.error, b.error)
             found = self._rounded(a.value * b.value, carried, 1.0, self.least)
             exact = _power_of_two(a) | _power_of_two(b)
             least = np.where(_trivial(a) | _trivial(b), 0.0, self.least)
@@ -456,8 +456,8 @@ class RunningErrors:
 
 
 def _product(size: Floats, error: Floats) -> Floats:
-    """Return size·error, 0 where there is no error, be the size infinite."""
-    return np.where(error == 0, 0.0, size * error)
+    """Return size·error: 0 where either is 0, be the other infinite, and never NaN for it."""
+    return np.where((error == 0) | (size == 0), 0.0, size * error)
 
 
 def _trivial(x: Elements) -> NDArray[np.bool_]:
