@@ -52,8 +52,8 @@ class Form:
     title: str
     expression: Expression
     at_least_single: bool = False
-    """Whether it computes in float32 what it is given in 16 bits, and rounds once: each step in the dtype would
-    cost half a unit, which is all that there is."""
+    """Whether it computes in float32 what it is given in 16 bits, and rounds once: each step in the dtype
+    would cost half a unit, which is all that there is."""
 
 
 @dataclass(frozen=True)
