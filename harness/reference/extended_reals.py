@@ -426,7 +426,7 @@ class ExactNamespace:
             return lambda a, b: _quiet(binary, a, b)
         if name in _TESTS:
             test: Any = _TESTS[name]
-            return lambda *args: np.asarray(test(*map(_array, args)), bool)
+            return lambda *args: np.asarray(_quiet(test, *args), bool)
         raise AttributeError(f"exact arithmetic has no function {name!r}")
 
     def scalar(self, x: Any) -> Objects:
