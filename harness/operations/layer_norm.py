@@ -5,24 +5,26 @@ rounding. Of the variance, two passes keep all digits (Chan, Golub & LeVeque 198
 
     Σ (x − m̂)² = Σ (x − m)² + n(m̂ − m)²,
 
-so that the mean costs e² and not e. Two roundings of a difference squared, that of the square, the sum in any
-order and its rounding, and the division make
+so that the mean costs e² and not e, and upwards only. Two roundings of a difference squared, that of the
+square, the sum in any order and its rounding, the division, and that of v̂ + ε make
 
-    |v̂ − v| ≤ (v + e²)·((1 + u)⁵·(1 + (n − 1)u_acc) − 1) + e² + 2ω;
+    (v + ε)(1 − θ) − |ε̂ − ε| − 2ω ≤ ŵ ≤ (v + e² + ε + |ε̂ − ε| + 2ω)(1 + θ),
 
-ε is added, and the rest is √, one division and one product.
+with θ = (1 + u)⁶(1 + (n − 1)u_acc) − 1 and ε̂ the rounded ε. 1/√ŵ lies between those of the ends, but for two
+roundings, and the result is one product more. Its gradient is bounded by running error analysis of h − mean h
+with h = g·r − d·(s·r³/n), r = 1/√(v + ε) and s = Σ g·d.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from harness.model import Condition, Written
 from harness.operations import definition
 from harness.operations import norms_family as family
-from harness.registry import ExactProblem, Parameter, formulation
+from harness.registry import COTANGENT, ExactProblem, Parameter, formulation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
     from harness.formats import Precision
     from harness.reference.elements import Reference
+    from harness.reference.running_error import Elements, RunningErrors
+
+FLOAT64: Final = 2.0**-50
+"""More than w has of errors of float64, in which it is evaluated here."""
 
 
 def meant(xp: Any, x: Any, *, epsilon: Written) -> Any:
@@ -49,26 +55,53 @@ def _inverse(xp: Any, d: Any, epsilon: Written) -> Any:
     return 1 / xp.sqrt(xp.mean(d * d, axis=-1, keepdims=True) + xp.scalar(epsilon))
 
 
+def _centred_and_scale(problem: ExactProblem, errors: RunningErrors) -> tuple[Elements, Elements]:
+    """Return x − m and 1/√(v + ε) with their bounds, those of the module."""
+    import numpy as np
+
+    from harness.reference.running_error import Elements
+
+    x = errors.exact(problem.inputs["x"])
+    mean, epsilon = errors.mean(x, -1, True), errors.scalar(problem.parameters["epsilon"])
+    n = x.shape[-1]
+    with np.errstate(all="ignore"):
+        centred = x.value - np.mean(x.value, axis=-1, keepdims=True)
+        centred = centred - np.mean(centred, axis=-1, keepdims=True)  # of m − m̂, in float64 here
+        d = Elements(centred, errors.subtract(x, mean).error)
+        w = np.mean(centred**2, axis=-1, keepdims=True) + epsilon.value
+        theta = (1 + errors.u) ** 6 * (1 + (n - 1) * errors.u_acc) - 1 + FLOAT64
+        lost = epsilon.error + 2 * errors.least
+        low = np.maximum(w * (1 - theta) - lost, 0.0)
+        high = (w + mean.error**2 + lost) * (1 + theta)
+        r = 1 / np.sqrt(w)
+        off = np.maximum(1 / np.sqrt(low) - r, r - 1 / np.sqrt(high))
+        return d, Elements(r, off + 2 * errors.u * (r + off) + errors.least)
+
+
 def bound(
     problem: ExactProblem, reference: Reference, precision: Precision
 ) -> Mapping[str, NDArray[np.float64]]:
     """Return log2 of the module's bound."""
-    import numpy as np
+    from harness.reference.running_error import RunningErrors, log2_of
 
+    errors = RunningErrors(precision)
+    return {"y": log2_of(errors.multiply(*_centred_and_scale(problem, errors)))}
+
+
+def gradient_bound(
+    problem: ExactProblem, reference: Reference, precision: Precision
+) -> Mapping[str, NDArray[np.float64]]:
+    """Return log2 of the module's bound of the gradient."""
     from harness.reference.running_error import Elements, RunningErrors, log2_of
 
     errors = RunningErrors(precision)
-    x = errors.exact(problem.inputs["x"])
-    mean = errors.mean(x, -1, True)
-    d = errors.subtract(x, mean)
-    u, n = precision.u_out, x.shape[-1]
-    with np.errstate(all="ignore"):
-        v = np.mean(d.value**2, axis=-1, keepdims=True)
-        off = mean.error**2
-        growth = (1 + u) ** 5 * (1 + (n - 1) * precision.u_acc) - 1
-        variance = Elements(v, (v + off) * growth + off + 2 * errors.least)
-        root = errors.sqrt(errors.add(variance, errors.scalar(problem.parameters["epsilon"])))
-        return {"y": log2_of(errors.multiply(d, errors.divide(Elements(1.0), root)))}
+    d, r = _centred_and_scale(problem, errors)
+    g = errors.exact(problem.inputs[COTANGENT])
+    s = errors.sum(errors.multiply(g, d), -1, True)
+    cube = errors.multiply(errors.multiply(r, r), r)
+    share = errors.divide(errors.multiply(s, cube), Elements(float(d.shape[-1])))
+    total = errors.subtract(errors.multiply(g, r), errors.multiply(d, share))
+    return {"grad_x": log2_of(errors.subtract(total, errors.mean(total, -1, True)))}
 
 
 definition.operation(
@@ -80,6 +113,7 @@ definition.operation(
     gradient_definition=meant_to_differentiate,
     algorithm="(x − m̂)/√(v̂ + ε) in two passes, with the mean's error squared in the variance",
     bound=bound,
+    gradient_bound=gradient_bound,
     source=f"Chan, Golub & LeVeque, Am. Stat. 37 (1983), for the variance; {definition.RUNNING}",
     parameters={
         "epsilon": Parameter(
