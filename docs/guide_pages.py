@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -146,8 +147,8 @@ def _keyword(case: str, chosen: Sequence[str], all_: Sequence[str]) -> str:
 
 
 def _break_lines(found: Sequence[Result], sweep: Axis | None) -> dict[tuple[str, str, str], dict[str, str]]:
-    """Return the fields of each line by formulation, backends, other axes; backends that agree share one."""
-    lines: dict[tuple[str, str, str], dict[str, str]] = {}
+    """Return the fields of each line by formulation, backends, other axes; what agrees shares one."""
+    said: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[str]] = {}
     for (_, where), same in grouped(
         found, lambda r: (r.formulation, guide_results.where_else(r, sweep, found))
     ).items():
@@ -159,8 +160,11 @@ def _break_lines(found: Sequence[Result], sweep: Axis | None) -> dict[tuple[str,
         for of in grouped(each, lambda e: (e[0], tuple(sorted(e[2].items())))).values():
             label, _, fields = of[0]
             if any(text not in (HOLDS, MISSING) for text in fields.values()):
-                lines[label, ", ".join(b for _, b, _ in of), where] = fields
-    return lines
+                key = (label, ", ".join(b for _, b, _ in of), tuple(fields.items()))
+                said.setdefault(key, []).append(where)
+    return {
+        (label, backends, "; ".join(where)): dict(fields) for (label, backends, fields), where in said.items()
+    }
 
 
 # ---- prose ------------------------------------------------------------------------------------------
@@ -182,7 +186,15 @@ def prose(found: Sequence[Result], path: Path, text: str) -> str:
         except (KeyError, TypeError, ArithmeticError, UserError, GuideError) as error:
             raise GuideError(f"{path.relative_to(ROOT)}: {match[0]} does not resolve: {error}") from None
 
-    return re.sub(r"\{\{(.+?)\}\}", resolved, text.strip())
+    whole = re.sub(r"\{\{(.+?)\}\}", resolved, text.strip())
+    paragraphs = re.split(r"\n\n+", whole)
+    return "\n\n".join(p if p.startswith("|") else _filled(p) for p in paragraphs)
+
+
+def _filled(paragraph: str) -> str:
+    """Return a paragraph in lines, none of which begins with what would make a list of it."""
+    joined = re.sub(r" ([-+*=]|\d+[.)])(?= )", "\u00a0\\1", " ".join(paragraph.split("\n")))
+    return textwrap.fill(joined, 110, break_long_words=False, break_on_hyphens=False)
 
 
 def _limit(found: Sequence[Result], format_: str, name: str) -> str:
@@ -310,18 +322,24 @@ def section_page(section: Section, found: Sequence[Result], *, strict: bool) -> 
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
 
+_TITLES = ("Where it breaks", "Where its gradient breaks", "Known defects of libraries")
+
+
+def _title(result: Result) -> str:
+    """Return under which heading a case is told."""
+    known = any(rule.defect for rule in result.case.expect)
+    return _TITLES[2 if known else result.cell.mode != "forward"]
+
+
 def _row(row: Row, found: Sequence[Result], path: Path) -> Iterator[str]:
     everything = of_row(row, found)
-    told = guide_results.told_under(row, everything)
+    told = sorted(guide_results.told_under(row, everything), key=lambda r: _TITLES.index(_title(r)))
     yield prose(everything, path, path.read_text(encoding="utf-8"))
     yield ""
     yield from operations(told)
-    values = [r for r in told if r.cell.mode == "forward"]
-    gradients = [r for r in told if r.cell.mode != "forward"]
-    for title, results_ in (("Where it breaks", values), ("Where its gradient breaks", gradients)):
-        if results_:
-            yield f"\n### {title} ({row.id})\n"
-            yield from break_tables(results_)
+    for title, of in grouped(told, _title).items():
+        yield f"\n### {title} ({row.id})\n"
+        yield from break_tables(of)
     if told:
         yield f"\n### Digits left ({row.id})\n"
         yield from digits_tables(told)

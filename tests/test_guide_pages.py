@@ -253,9 +253,37 @@ def test_what_does_not_break_is_told_and_what_was_only_timed_is_not(pages: Any, 
     assert list(pages.break_tables([result(top=2), *timed])) == ["Nothing breaks in `made-up`.\n"]
 
 
-def test_known_defects_are_named(pages: Any, result: Any) -> None:
-    of = case(TOP, expect=(Rule(defect="numpy#1"),))
-    assert "Known: numpy#1." in list(pages.break_tables([result("overflow", of=of, top=2)]))
+def test_known_defects_are_named(pages: Any, result: Any, tmp_path: Path) -> None:
+    found = [
+        result("overflow", of=case(TOP, name="known", expect=(Rule(defect="numpy#1"),)), top=2),
+        result(of=case(TOP, name="slope"), mode="backward", top=2),
+        result(of=case(TOP, name="value"), top=2),
+    ]
+    assert "Known: numpy#1." in list(pages.break_tables(found))
+    (tmp_path / "nm4.md").write_text("Prose.")
+    lines = [line.strip() for line in pages._row(ROWS["NM4"], found, tmp_path / "nm4.md")]
+    assert [line for line in lines if line.startswith("### ")] == [
+        "### Where it breaks (NM4)",
+        "### Where its gradient breaks (NM4)",
+        "### Known defects of libraries (NM4)",
+        "### Digits left (NM4)",
+    ]
+    assert lines.index("Nothing breaks in `value`.") < lines.index("Nothing breaks in `slope`.")
+
+
+def test_other_axes_that_agree_share_a_line(pages: Any, result: Any) -> None:
+    layout = Axis("layout", ("C", "F"), frozenset())
+    of = case(TOP, layout)
+    first_bad = {"numpy": 4, "torch-cpu": 2}
+    found = [
+        result("overflow" if top >= first else "ok", of=of, backend=backend, top=top, layout=where)
+        for backend, first in first_bad.items()
+        for where in layout.values
+        for top in (1, 2, 4)
+    ]
+    text = "\n".join(pages.break_tables(found)).replace(NBSP, " ")
+    assert "| `naive` | numpy | layout = C; layout = F | 1420 → 2839: overflow |" in text
+    assert "| `naive` | torch-cpu | layout = C; layout = F | 709.8 → 1420: overflow |" in text
 
 
 def test_outputs_that_agree_share_a_line(pages: Any, result: Any) -> None:
@@ -312,6 +340,15 @@ def test_prose_takes_its_numbers_from_results_and_formats(pages: Any, result: An
     assert told("{{digits softmax naive float64}}") == "16.0"
     assert told("{{breaks made-up naive float64}}") == "right at 702.7 and NaN at 1420"
     assert "| float64 | 16.0 | 1.798e308 |" in told("{{formats}}")
+
+
+def test_no_line_of_prose_begins_a_list(pages: Any) -> None:
+    text = f"{'a' * 60}\n{'b' * 44} + c and\n+ d = e"
+    told = pages.prose([], GUIDE / "text" / "made-up.md", text)
+    assert " ".join(told.replace(NBSP, " ").split()) == " ".join(text.split())
+    assert not any(line.startswith(("+", "=", "-")) for line in told.splitlines())
+    assert len(told.splitlines()) == 2
+    assert pages.prose([], GUIDE, "a\n\n| b\nc |") == "a\n\n| b\nc |"
 
 
 @pytest.mark.parametrize(
