@@ -229,3 +229,23 @@ def covariance_error(x: Floats, ddof: int, precision: Precision) -> tuple[Floats
         tiny = 2 * float(precision.format.min_subnormal)
         error = (relative * (size.T @ size) + of_means + n * tiny) / (n - ddof) + tiny
         return np.asarray((d.T @ d) / (n - ddof)), np.asarray(error * SLACK)
+
+
+def gradient_error(x: Floats, axis: int, factor: Floats, grown: Floats, precision: Precision) -> Floats:
+    """Return the error of c·(x − m), as automatic differentiation has it: c·(d̂ − mean of d̂), d̂ = x − m̂.
+
+    d̂ is off by Δ = δ + u·(|d| + δ); its mean, 0, comes out as at most the mean of Δ and what its
+    sum is off by. `factor` is c, of which ĉ is at most `grown` times as large; eight roundings, ω each.
+    """
+    import numpy as np
+
+    n, u, tiny = x.shape[axis], precision.u_out, float(precision.format.min_subnormal)
+    d, _, delta = centred(x, axis, precision)
+    with np.errstate(all="ignore"):
+        off = delta + u * (np.abs(d) + delta)
+        size = np.abs(d) + off
+        within = accumulated(n, precision) * (1 + growth(4, u)) * np.mean(size, axis=axis, keepdims=True)
+        mean = np.mean(off, axis=axis, keepdims=True) + within
+        largest = grown * (1 + growth(8, u))
+        relative = (largest - 1) * np.abs(d) + largest * (off + mean)
+        return np.asarray((np.abs(factor) * relative + tiny * (8 + size + mean)) * SLACK)

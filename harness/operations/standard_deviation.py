@@ -9,7 +9,7 @@ from harness.model import Written
 from harness.operations import moments_family as family
 from harness.operations import variance
 from harness.operations.definition import operation
-from harness.registry import ExactProblem, Thunk, formulation
+from harness.registry import COTANGENT, ExactProblem, Thunk, formulation, gradient_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,23 @@ def bound(
     return {"y": family.log2(total * family.SLACK)}
 
 
+def gradient_bound(
+    problem: ExactProblem, reference: Reference, precision: Precision
+) -> Mapping[str, NDArray[np.float64]]:
+    """Return log2 of the error of c·(x − m), c = g/((n − ddof)·√V); any, where V may come out as 0."""
+    import numpy as np
+
+    x, ddof = problem.inputs["x"], int(problem.parameters["ddof"])
+    axis = family.axis_of(x.shape, problem.parameters)
+    g = np.expand_dims(problem.inputs[COTANGENT].reshape(np.delete(x.shape, axis)), axis)
+    found, error = (np.expand_dims(a, axis) for a in family.variance_error(x, axis, ddof, precision))
+    with np.errstate(all="ignore"):
+        factor = g / ((x.shape[axis] - ddof) * np.sqrt(found))
+        grown = np.where(error < found, 1 / np.sqrt(1 - error / found), np.inf)
+        total = family.gradient_error(x, axis, factor, grown, precision)
+    return {gradient_output("x"): np.log2(np.where(np.isnan(total), 0.0, total))}
+
+
 OPERATION = operation(
     name="standard_deviation",
     title="Standard deviation",
@@ -50,6 +67,7 @@ OPERATION = operation(
     definition=definition,
     algorithm="two passes and a square root",
     bound=bound,
+    gradient_bound=gradient_bound,
     bound_formula=(
         "√V − √(V − E) + u·√(V + E), E the bound of the variance; max(√V, √(V + E) − √V) where E > V"
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.model import Written
 from harness.operations import moments_family as family
 from harness.operations.definition import operation
-from harness.registry import ExactProblem, Thunk, formulation
+from harness.registry import COTANGENT, ExactProblem, Thunk, formulation, gradient_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +34,19 @@ def bound(
     return {"y": family.log2(family.variance_error(x, axis, ddof, precision)[1])}
 
 
+def gradient_bound(
+    problem: ExactProblem, reference: Reference, precision: Precision
+) -> Mapping[str, NDArray[np.float64]]:
+    """Return log2 of the error of c·(x − m), c = 2g/(n − ddof)."""
+    import numpy as np
+
+    x, ddof = problem.inputs["x"], int(problem.parameters["ddof"])
+    axis = family.axis_of(x.shape, problem.parameters)
+    g = np.expand_dims(problem.inputs[COTANGENT].reshape(np.delete(x.shape, axis)), axis)
+    error = family.gradient_error(x, axis, 2 * g / (x.shape[axis] - ddof), np.ones(g.shape), precision)
+    return {gradient_output("x"): family.log2(error)}
+
+
 OPERATION = operation(
     name="variance",
     title="Variance",
@@ -42,6 +55,7 @@ OPERATION = operation(
     definition=definition,
     algorithm="two passes",
     bound=bound,
+    gradient_bound=gradient_bound,
     bound_formula=(
         "(((1 + u)⁷(1 + u_acc)^h − 1)·(S + nδ²) + nδ² + 2nω)/(n − ddof) + 2ω, S = Σ(x − m)², "
         f"δ the bound of the mean, h = ⌈log₂n⌉ + {family.LEAF}"

@@ -12,6 +12,8 @@ from harness.registry import Argument, Recipe, RecipeContext, register_recipe
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+EXACT = 2**53
+
 
 def _values(context: RecipeContext, values: tuple[Any, ...]) -> NDArray[Any]:
     import numpy as np
@@ -45,6 +47,8 @@ def _flattened(values: Any) -> list[Any]:
 def _constant(context: RecipeContext, value: Fraction, shape: tuple[int, ...]) -> NDArray[Any]:
     import numpy as np
 
+    if abs(value.numerator) <= EXACT and value.denominator == 1:  # float64 holds it: a tenth of the memory
+        return np.full(shape, float(value))
     return np.full(shape, value, object)
 
 
