@@ -334,3 +334,17 @@ def normal_log_cdf(xp: Any, x: Any) -> Callable[[], Any]:
     from scipy.special import log_ndtr
 
     return partial(log_ndtr, x)
+
+
+@NUMPY.function(
+    "scipy.stats.multivariate_normal.logpdf", float32="float64", bfloat16=_NO_HALF, float16=_NO_HALF
+)
+def mvn_log_density(xp: Any, x: Any, mean: Any, covariance: Any) -> Callable[[], Any]:
+    """Return scipy.stats.multivariate_normal.logpdf (eigh), in float64 always, rounded once."""
+    import numpy as np
+    from scipy.stats import multivariate_normal
+
+    def logpdf(x: Any, mean: Any, covariance: Any) -> Any:
+        return np.atleast_1d(multivariate_normal.logpdf(x, mean, covariance))
+
+    return _rounded(logpdf, x, mean, covariance)

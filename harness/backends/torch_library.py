@@ -357,3 +357,11 @@ def normal_log_cdf(xp: Any, x: Any) -> Callable[[], Any]:
     import torch
 
     return partial(torch.special.log_ndtr, x)
+
+
+@TORCH.function("torch.distributions.MultivariateNormal(…).log_prob", **_NO_LAPACK)
+def mvn_log_density(xp: Any, x: Any, mean: Any, covariance: Any) -> Callable[[], Any]:
+    """Return torch.distributions.MultivariateNormal's log_prob (Cholesky)."""
+    import torch
+
+    return lambda: torch.distributions.MultivariateNormal(mean, covariance).log_prob(x)

@@ -39,9 +39,10 @@ def in_logarithms(xp: Any, prior: Any, likelihoods: Any) -> Any:
 def _posterior_and_error(problem: ExactProblem, precision: Precision) -> tuple[Floats, Floats]:
     """Return the posterior p, to float64, and the bound on its error.
 
-    Running error analysis gives θ_j, how far off a score ln prior + Σ ln L is. What is subtracted is common to
-    all, its rounding u·|gap| and the exponential's are not: η_j = θ_j + (gap_j + 6)u. The sum of exponentials is
-    within e^η̄, Σ p e^η = e^η̄, and p̂ within p·(e^(η + η̄ + (h+1)u) − 1) + (h+1)ω; and both are at most 1.
+    Running error analysis gives θ_j, how far off a score ln prior + Σ ln L is. What is subtracted is common
+    to all, its rounding u·|gap| and the exponential's are not: η_j = θ_j + (gap_j + 6)u. The sum of
+    exponentials is within e^η̄, Σ p e^η = e^η̄, and p̂ within p·(e^(η + η̄ + (h+1)u) − 1) + (h+1)ω; and both
+    are at most 1.
     """
     import numpy as np
 
@@ -130,11 +131,12 @@ operation(
     bound=bound,
     gradient_bound=gradient_bound,
     bound_formula=(
-        "p·(e^(η + η̄ + (h+1)u) − 1) + (h+1)ω, at most 1: η = θ + (gap + 6)u, θ what the standard model allows "
-        "ln prior + Σ ln L, e^η̄ = Σ p·e^η"
+        "p·(e^(η + η̄ + (h+1)u) − 1) + (h+1)ω, at most 1: η = θ + (gap + 6)u, e^η̄ = Σ p·e^η, θ what the "
+        "standard model allows ln prior + Σ ln L"
     ),
     gradient_bound_formula=(
-        "(e·|g_j − m| + (p+e)·Δm + 8u(p+e)(|g_j| + Σ|g|(p+e)))/x_j, e that of p, m = Σ g·p and Δm = Σ|g|(e + (h+2)u(p+e))"
+        "(e·|g_j − m| + (p+e)·Δm + 8u(p+e)(|g_j| + Σ|g|(p+e)))/x_j, e that of p, m = Σ g·p and "
+        "Δm = Σ|g|(e + (h+2)u(p+e))"
     ),
     source=f"Blanchard, Higham & Higham 2021, section 4, for the softmax; {RUNNING}",
     differentiable=("prior", "likelihoods"),

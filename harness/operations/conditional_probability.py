@@ -17,7 +17,7 @@ def definition(xp: Any, likelihood: Any, prior: Any, evidence: Any) -> Any:
 
 
 def ordered(xp: Any, likelihood: Any, prior: Any, evidence: Any) -> Any:
-    """(small/P(B))·large: as small·large ≤ P(B), the quotient is at most 1/√P(B), and no less than the result."""
+    """(small/P(B))·large: the quotient is at most 1/√P(B), as small·large ≤ P(B), and no less than y."""
     large, small = xp.maximum(likelihood, prior), xp.minimum(likelihood, prior)
     return xp.multiply(xp.divide(small, evidence), large)
 

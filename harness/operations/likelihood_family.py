@@ -1,4 +1,4 @@
-"""What likelihoods and log-likelihoods of independent observations share: checks, and products of many factors."""
+"""What likelihoods and log-likelihoods of independent observations share: checks, and long products."""
 
 from __future__ import annotations
 
