@@ -258,9 +258,13 @@ def likelihood(xp: Any, densities: Any) -> Callable[[], Any]:
 @NUMPY.function("scipy.stats.norm.logpdf(…).sum()", float32="float64", bfloat16="float64", float16="float64")
 def normal_log_likelihood(xp: Any, x: Any, mean: Any, deviation: Any) -> Callable[[], Any]:
     """Return the sum of scipy.stats.norm.logpdf, in float64 whatever it is given, rounded once."""
+    import numpy as np
     from scipy.stats import norm
 
-    return _rounded(lambda x, mean, deviation: norm.logpdf(x, mean, deviation).sum(), x, mean, deviation)
+    def total(x: Any, mean: Any, deviation: Any) -> Any:
+        return np.sum(norm.logpdf(x, mean, deviation))
+
+    return _rounded(total, x, mean, deviation)
 
 
 @NUMPY.function(
