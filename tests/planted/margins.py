@@ -10,6 +10,7 @@ from typing import Final
 
 _SCORES: Final = "scores are rounded in the exponent: d·u·Σ|q||k| of each weight, and n·u of their sum"
 _SUMS: Final = "sums of n and of d products that cancel, of weights whose scores are rounded in the exponent"
+_SPREADS: Final = "log₂n + 18 additions of a blocked sum and 7 roundings, and what the mean is off by"
 _FROM_ABOVE: Final = "a measurement, judged from one side: more bits, or smaller numbers, are no fault"
 
 FACTOR_ALLOWED: Final = {
@@ -17,6 +18,9 @@ FACTOR_ALLOWED: Final = {
     "attention, gradient/grad_q": _SUMS,
     "attention, gradient/grad_k": _SUMS,
     "attention, gradient/grad_v": _SUMS,
+    "correlation/y": _SPREADS,
+    "layer_norm/y": "the mean is off by n·u·Σ|x|/n, in each of its results, and the variance by (n + 6)·u",
+    "layer_norm, gradient/grad_x": "sums of n that cancel, of what has the errors of layer_norm",
     "least_squares/x": "20·√(mn)·κ·u is allowed forward, and 10·√(mn)·u backward",
     "logsumexp/y": "9u·|y|: 4 ulp of a logarithm are 8u, and the maximum is added",
     "logsumexp, gradient/grad_x": "that of softmax: 15u and more",
@@ -28,10 +32,15 @@ FACTOR_ALLOWED: Final = {
     "matmul_precision/product_bits": _FROM_ABOVE,
     "matmul_precision/accumulator_bits": _FROM_ABOVE,
     "matmul_precision/rounding_error": "a quarter of a unit is exact, and a half is allowed",
+    "mutual_information/information": "10u·Σ p·|ln(p/m)| and 9u·Σ|d|: 4 ulp of logarithms, of terms that cancel",
+    "scaled_cast/y": "y goes through 8 bits: half a unit of theirs is allowed, in float32 a million of its own",
     "score_statistics/variance": "N·u of a mean of N = m·n squares, in whatever order they are added",
     "score_statistics/entropy": _SCORES,
     "softmax/p": "15u and more: 4 ulp each of two exponentials are 8u a piece, with sum and quotient",
     "softmax, gradient/grad_x": "the 15u of softmax, in p and again in Σ p·g",
+    "standard_deviation, gradient/grad_x": _SPREADS,
+    "variance/y": _SPREADS,
+    "variance, gradient/grad_x": _SPREADS,
 }
 """Where no problem that is tried tells 1 + 8u from right: place → what makes its bound as large."""
 
