@@ -40,8 +40,10 @@ MARK = "<!-- Written by docs/guide_pages.py from reports/baseline: change guide/
 NOTHING_YET = "*No accepted results yet.*"
 WIDEST = 5
 """Formats in the columns of a table; more become its lines."""
-COUNTING = ("matmul_precision",)
-"""Operations whose outputs are themselves numbers of bits: digits of these say nothing."""
+WITHOUT_DIGITS = ("matmul_precision", "entropy_identity")
+"""Operations whose outputs are numbers of bits, or residuals that are 0: digits of these say nothing."""
+FEW = 6
+"""Operations of one row whose formulations each have a line."""
 
 
 class GuideError(Exception):
@@ -93,7 +95,7 @@ def digits_tables(found: Sequence[Result]) -> Iterator[str]:
     """Yield the digits left, values before gradients; operations of many formats apart from the others."""
     tables: dict[tuple[bool, bool], dict[tuple[str, ...], dict[str, str]]] = {}
     for (name, mode), group in grouped(found, lambda r: (r.cell.operation, r.cell.mode)).items():
-        if name in COUNTING:
+        if name in WITHOUT_DIGITS:
             continue
         many = len({r.cell.dtype for r in group}) > WIDEST
         lines = tables.setdefault((mode != "forward", many), {})
@@ -278,13 +280,15 @@ _PLACEHOLDERS: Mapping[str, Callable[..., str]] = {
 
 def operations(found: Sequence[Result]) -> Iterator[str]:
     """Yield the formula of each operation, and what its formulations compute."""
-    for name, group in grouped(found, lambda r: r.cell.operation).items():
+    by_operation = grouped(found, lambda r: r.cell.operation)
+    for name, group in by_operation.items():
         operation = OPERATIONS[name]
-        yield f"- `{name}`: {operation.title}, {code(operation.formula)}"
+        parts = [f"`{name}`: {operation.title}, {code(operation.formula)}"]
         if operation.gradient is not None and any(r.cell.mode != "forward" for r in group):
-            yield f"  - gradient: {code(operation.gradient.formula)}"
-        for formulation in dict.fromkeys(r.cell.formulation for r in group):
-            yield f"  - `{formulation}`: {_titles(name, formulation)}"
+            parts.append(f"gradient: {code(operation.gradient.formula)}")
+        names = dict.fromkeys(r.cell.formulation for r in group)
+        parts += [f"`{formulation}`: {_titles(name, formulation)}" for formulation in names]
+        yield "- " + ("\n  - " if len(by_operation) <= FEW else "; ").join(parts)
     yield ""
 
 

@@ -140,7 +140,7 @@ def along(case: Case, sweep: Axis | None, found: Sequence[Result]) -> str:
         names = [f"`{name}`" for name in _varying(found)]
         return f", by {listed(names)}" if names else ""
     there = {format_written(r.cell.axes[sweep.name]) for r in found}
-    texts = [text.replace("-", "−") for v in sweep.values if (text := format_written(v)) in there]
+    texts = [number(v) for v in sweep.values if format_written(v) in there]
     symbol = AxisUnit(sweep.unit, sweep.kind).symbol
     if sweep.kind == "powers":
         texts = [f"{symbol}^{text}" for text in texts]
@@ -160,7 +160,7 @@ def where_else(result: Result, sweep: Axis | None, found: Sequence[Result]) -> s
     if sweep is None:
         return ""
     others = [n for n in _varying(found) if n not in _moving(result.case, sweep)]
-    return ", ".join(f"{n} = {format_written(result.cell.axes[n])}" for n in others)
+    return ", ".join(f"{n} = {number(result.cell.axes[n])}" for n in others)
 
 
 def _varying(found: Sequence[Result]) -> list[str]:
@@ -180,7 +180,7 @@ def broken_at(found: Sequence[Result], sweep: Axis | None) -> str:
     if not bad:
         return HOLDS
     if len(bad) == len(found):
-        said = _words(bad) if sweep is None else _progress(sorted(bad, key=lambda r: _at(r, sweep)), sweep)
+        said = _words(bad) if sweep is None else _progress(_in_order(bad, sweep), sweep)
         return ("everywhere: " if len(found) > 1 else "") + said
     return _listed_points(found, bad) if sweep is None else _edges(found, sweep)
 
@@ -207,12 +207,12 @@ class Edge:
     words: str
 
     def __str__(self) -> str:
-        return f"{self.holds}\u00a0→\u00a0{self.breaks}: {self.words}"
+        return f"{self.holds}\u00a0→ {self.breaks}: {self.words}"
 
 
 def edges(found: Sequence[Result], sweep: Axis) -> tuple[list[Edge], bool]:
     """Return the edges of what holds here and breaks there, and whether it holds again beyond one."""
-    scanned = sorted((r for r in found if r.bad is not None), key=lambda r: _at(r, sweep))
+    scanned = _in_order([r for r in found if r.bad is not None], sweep)
     good = [i for i, r in enumerate(scanned) if not r.bad]
     low, high = good[0], good[-1]
     between = [i for i in range(low, high) if scanned[i].bad]
@@ -236,8 +236,12 @@ def _value(result: Result, axis: Axis) -> Written | Fraction:
     return exact_value(result.case, axis.name, result.cell.axes[axis.name], result.cell.dtype)
 
 
-def _at(result: Result, axis: Axis) -> Fraction:
-    return Fraction(_value(result, axis))
+def _in_order(found: Sequence[Result], sweep: Axis) -> list[Result]:
+    """Return results in the order in which the case writes its values if that goes one way, else upwards."""
+    if _goes_one_way(sweep.values):
+        places = {format_written(value): i for i, value in enumerate(sweep.values)}
+        return sorted(found, key=lambda r: places[format_written(r.cell.axes[sweep.name])])
+    return sorted(found, key=lambda r: Fraction(_value(r, sweep)))
 
 
 def _listed_points(found: Sequence[Result], bad: Sequence[Result]) -> str:
@@ -251,8 +255,7 @@ def _listed_points(found: Sequence[Result], bad: Sequence[Result]) -> str:
 
 
 def _point(result: Result, names: Sequence[str]) -> str:
-    written = [result.cell.axes[n] for n in names]
-    values = [v if isinstance(v, str) else number(v) for v in written]
+    values = [number(result.cell.axes[n]) for n in names]
     return values[0] if len(values) == 1 else f"\\[{', '.join(values)}\\]"
 
 

@@ -24,7 +24,7 @@ from harness.selection import Selection
 CLAIMED = {*(f"NM{n}" for n in range(1, 7)), *(f"PR{n}" for n in range(1, 13))}
 """The parts of the guide that are whole: each row has a case that is judged by its digits."""
 TO_COME = {
-    "LA1", "LA3", "LA4", "LA6", "LA7", "LA8", "LA9", "LA10", "LA11", "LA12", "LA13", "LA14", "LA15", "LA16",
+    "LA1", "LA6", "LA7", "LA8", "LA9", "LA10", "LA11", "LA12", "LA13", "LA14", "LA15", "LA16",
     "CA1", "CA2", "CA3", "CA4", "CA5", "CA6", "CA7", "CA8", "CA9", "CA10",
     "LR2", "LR3", "LR4",
     "IN1",
@@ -341,12 +341,12 @@ def test_verdicts_are_those_of_the_run_named(
     assert lines[:10] == [
         "verdicts of first, profile default",
         "",
-        "row   operation           case                                  cells  verdicts",
+        "row   operation case               cells  verdicts",
         "",
         "4.2 Numerical stability",
         "NM4   Softmax",
-        "      softmax             exponentials                              6  1 fail, 5 pass",
-        "                          more-exponentials                         6  6 not run",
+        "      softmax   exponentials           6  1 fail, 5 pass",
+        "                more-exponentials      6  6 not run",
         "",
         "exercised by no case, in no profile:",
     ]

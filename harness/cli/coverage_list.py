@@ -49,12 +49,15 @@ def lines(found: Coverage, run: Run | None) -> Iterator[str]:
         unfinished = "" if run.finished else ", interrupted: nothing in it is judged yet"
         yield told(f"verdicts of {_shown(run.folder)}, profile {run.plan.profile}{unfinished}")
     yield ""
-    yield _line("row", "operation", "case", "cells", "" if run is None else "verdicts")
+    cases = [case for row in found.rows for case in row.cases]
+    operations = max((len(case.operation) for case in cases), default=0)
+    widths = (max(len("operation"), operations), max((len(case.case) for case in cases), default=len("case")))
+    yield _line(widths, "operation", "case", "cells", "" if run is None else "verdicts", row="row")
     for section, rows in groupby(found.rows, lambda row: row.row.section):
         yield ""
         yield str(section)
         for row in rows:
-            yield from _row(row)
+            yield from _row(row, widths)
     if found.unexercised:
         yield ""
         yield "exercised by no case, in no profile:"
@@ -67,12 +70,12 @@ def lines(found: Coverage, run: Run | None) -> Iterator[str]:
     yield f"{found.covered} of {len(found.rows)} rows of the guide covered"
 
 
-def _row(row: RowCoverage) -> Iterator[str]:
+def _row(row: RowCoverage, widths: tuple[int, int]) -> Iterator[str]:
     yield f"{row.row.id:<6}{row.row.title}{'' if row.cases else f': {_NO_CASE}'}"
     before = ""
     for case in row.cases:
         operation = "" if case.operation == before else case.operation
-        yield _line("", operation, case.case, str(case.cells), _words(case))
+        yield _line(widths, operation, case.case, str(case.cells), _words(case))
         before = case.operation
 
 
@@ -82,8 +85,11 @@ def _words(case: CaseCoverage) -> str:
     return ", ".join(f"{count} {word}" for word, count in case.verdicts.items())
 
 
-def _line(row: str, operation: str, case: str, cells: str, verdicts: str) -> str:
-    return f"{row:<6}{operation:<19} {case:<36} {cells:>6}  {verdicts}".rstrip()
+def _line(
+    widths: tuple[int, int], operation: str, case: str, cells: str, verdicts: str, *, row: str = ""
+) -> str:
+    of_operation, of_case = widths
+    return f"{row:<6}{operation:<{of_operation}} {case:<{of_case}} {cells:>6}  {verdicts}".rstrip()
 
 
 def _shown(folder: Path) -> str:
