@@ -117,7 +117,8 @@ def main() -> None:
         ("What passes in narrower formats (least error / bound)", passing(found, counting=False)),
         (f"1 + {FACTOR}u passes everywhere", factors(found)),
         ("Honest answers that are refused", (f"- {text}" for f in found for text in f.refused)),
-        ("No form declared to break", (f"- {f.subject}" for f in found if not f.breaking)),
+        ("No form declared to break", (f"- {f.subject}" for f in found if f.honest and not f.breaking)),
+        ("No case", (f"- {f.subject}" for f in found if not f.honest)),
     ):
         shown = list(lines)
         print(f"## {title}\n\n" + ("\n".join(shown) or "None.") + "\n")

@@ -33,7 +33,7 @@ FACTOR_ALLOWED: Final = {
     "matmul_precision/accumulator_bits": _FROM_ABOVE,
     "matmul_precision/rounding_error": "a quarter of a unit is exact, and a half is allowed",
     "mutual_information/information": "10u·Σ p·|ln(p/m)| and 9u·Σ|d|, of terms that cancel",
-    "scaled_cast/y": "it goes through 8 bits: half a unit of theirs is allowed, 2⁻⁴ of it",
+    "scaled_cast/y": "it goes through 8 bits: half a unit of theirs is 2⁻⁴ of the value",
     "score_statistics/variance": "N·u of a mean of N = m·n squares, in whatever order they are added",
     "score_statistics/entropy": _SCORES,
     "softmax/p": "15u and more: 4 ulp each of two exponentials are 8u a piece, with sum and quotient",
