@@ -85,6 +85,28 @@ def test_divergences_and_slopes_are_those_of_mpmath() -> None:
     np.testing.assert_allclose(slopes["grad_q"], -p / q, rtol=1e-15)
 
 
+def test_divergences_of_logits_are_those_of_mpmath() -> None:
+    rng = np.random.default_rng(4)
+    x, z = 20 * rng.standard_normal((4, 5)), 20 * rng.standard_normal((4, 5))
+    with mpmath.workdps(80):
+        shares = [[mpmath.exp(mpmath.mpf(v)) for v in row] for row in (*x.tolist(), *z.tolist())]
+        shares = [[v / mpmath.fsum(row) for v in row] for row in shares]
+        expected = [
+            mpmath.fsum(a * mpmath.log(a / b) for a, b in zip(p, q, strict=True))
+            for p, q in zip(shares[:4], shares[4:], strict=True)
+        ]
+    found = Judged("kl_divergence_of_logits", "float64", x=x, z=z)
+    np.testing.assert_allclose(value(found), np.array(expected, float), rtol=1e-15)
+    back = Judged("kl_divergence_of_logits", "float64", wrt=("z",), x=x, z=z, cotangent=np.ones(4))
+    slopes = [
+        [float(b - a) for a, b in zip(p, q, strict=True)] for p, q in zip(shares[:4], shares[4:], strict=True)
+    ]
+    np.testing.assert_allclose(value(back), slopes, rtol=1e-15)
+    masked = Judged("kl_divergence_of_logits", "float64", x=[0.0, -INF, 1.0], z=[1.0, -INF, 0.0])
+    assert value(masked) == pytest.approx(math.tanh(0.5), rel=1e-15)  # (e − 1)/(e + 1)
+    assert_right(masked, ("log_softmax",))
+
+
 def test_information_and_its_slope_are_those_of_mpmath() -> None:
     rng = np.random.default_rng(3)
     for _ in range(5):
@@ -152,6 +174,20 @@ def test_stable_forms_keep_to_the_bound_over_the_whole_range(dtype: str) -> None
             assert_right(Judged("entropy", dtype, p=p, parameters={"base": base}), ("guarded", "library"))
         assert_right(Judged("kl_divergence", dtype, p=p, q=q), ("log_space", "log1p", "library"))
         assert_right(Judged("entropy_identity", dtype, p=p, q=q), ("guarded",))
+
+
+@pytest.mark.parametrize("dtype", DTYPE_NAMES)
+def test_divergences_of_logits_keep_to_the_bound_forward_and_back(dtype: str) -> None:
+    rng = np.random.default_rng(9)
+    for size in (1.0, 30.0, 1000.0):
+        x, z = size * rng.standard_normal((3, 6)), size * rng.standard_normal((3, 6))
+        found = Judged("kl_divergence_of_logits", dtype, x=x, z=z)
+        assert found.reference.undecided == 0
+        assert_right(found, ("log_softmax", "library"))
+        for wrt in ("x", "z"):
+            g = np.array([1.0, -2.0, 0.5])
+            back = Judged("kl_divergence_of_logits", dtype, wrt=(wrt,), x=x, z=z, cotangent=g)
+            assert_right(back, ("log_softmax", "library"))
 
 
 @pytest.mark.parametrize("dtype", DTYPE_NAMES)

@@ -365,3 +365,11 @@ def mvn_log_density(xp: Any, x: Any, mean: Any, covariance: Any) -> Callable[[],
     import torch
 
     return lambda: torch.distributions.MultivariateNormal(mean, covariance).log_prob(x)
+
+
+@TORCH.function("torch.nn.functional.kl_div(log_softmax(z), log_softmax(x), log_target=True).sum()")
+def kl_divergence_of_logits(xp: Any, x: Any, z: Any) -> Callable[[], Any]:
+    """Return a sum of torch.nn.functional.kl_div of two log-softmaxes."""
+    from torch.nn.functional import kl_div, log_softmax
+
+    return lambda: kl_div(log_softmax(z, -1), log_softmax(x, -1), reduction="none", log_target=True).sum(-1)

@@ -90,7 +90,7 @@ GUARDS: Final[Mapping[str, tuple[str, Guard]]] = {
 
 def require_equal_shapes(problem: ExactProblem, *, rows: bool = True) -> None:
     """Raise InputError unless all inputs have one shape, with something along the last axis if `rows`."""
-    shapes = {n: list(x.shape) for n, x in problem.inputs.items() if n in ("x", "p", "q", "y", "target")}
+    shapes = {n: list(x.shape) for n, x in problem.inputs.items() if n in ("x", "z", "p", "q", "y", "target")}
     first = next(iter(shapes.values()))
     if any(shape != first for shape in shapes.values()):
         told = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
