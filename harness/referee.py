@@ -183,8 +183,8 @@ def read_published(published: Published, folder: Path) -> tuple[tuple[Fraction, 
     if not path.is_relative_to(folder.resolve()):
         raise InputError(f"{published.file!r} lies outside the folder of its case")
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [{str(name).strip(): cell for name, cell in row.items()} for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read the published values of {published.output!r}: {error}") from None
     if not rows or published.column not in rows[0]:
@@ -193,7 +193,10 @@ def read_published(published: Published, folder: Path) -> tuple[tuple[Fraction, 
             f"{published.file} has no column {published.column!r}", did_you_mean(published.column, columns)
         )
     try:
-        values = tuple(Fraction(Decimal(row[published.column].strip())) for row in rows)
+        cells = [(row[published.column] or "").strip() for row in rows]
+        while cells and not cells[-1]:  # a column that is shorter than those beside it
+            cells.pop()
+        values = tuple(Fraction(Decimal(cell)) for cell in cells)
     except (InvalidOperation, ValueError, AttributeError, OverflowError):
         raise InputError(f"column {published.column!r} of {published.file} holds what is no number") from None
     return values, published.digits

@@ -112,7 +112,10 @@ inputs:
 def test_the_operation_by_two_expressions_in_contributing_is_judged(tmp_path: Path) -> None:
     code = blocks("python", ROOT / "CONTRIBUTING.md")[1]
     (tmp_path / "plugin.py").write_text(code, encoding="utf-8")
-    for mode in ("", "differentiate: {with_respect_to: [x], cotangent: {recipe: constant, value: 1, shape: [5]}}"):
+    for mode in (
+        "",
+        "differentiate: {with_respect_to: [x], cotangent: {recipe: constant, value: 1, shape: [5]}}",
+    ):
         (tmp_path / "case.yaml").write_text(
             f"""
 case: inverse-softplus
@@ -232,3 +235,24 @@ def test_every_side_in_the_documentation_is_one(tmp_path: Path, monkeypatch: pyt
         check_names(head)
         for path in re.findall(r"cases/\S+", arguments):
             assert (ROOT / path).is_file()
+
+
+def test_the_published_data_in_the_documentation_is_judged(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "published-data.md"
+    (data,), (case,) = blocks("text", page), blocks("yaml", page)
+    (tmp_path / "acceptance.csv").write_text(data, encoding="utf-8")
+    (tmp_path / "acceptance.yaml").write_text(case, encoding="utf-8")
+    (commands,) = blocks("console", page)
+    check, run = (line.removeprefix("$ harness ").split() for line in commands.splitlines())
+    for command in (check, [*run, "--out", "run"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", *command],
+            capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+    rows = [row for row in harness.load(tmp_path / "run").rows if row["verdict"] != "skip"]
+    assert {row["verdict"] for row in rows} == {"pass"}
+    assert {row["data_error"] for row in rows} == {0.0}
+    digits = {(row["operation"], row["formulation"], row["dtype"]): row["lre"] for row in rows}
+    assert digits["mean", "library", "float64"] == digits["standard_deviation", "library", "float64"] == 15
+    assert digits["standard_deviation", "one_pass", "float64"] < 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -185,3 +186,14 @@ def test_published_values_are_read_exactly_and_from_the_folder_only(tmp_path: Pa
     ):
         with pytest.raises(InputError, match=said):
             read_published(replace(published, file=file, column=column), tmp_path)
+
+
+def test_a_published_column_may_be_shorter_than_the_data_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "all.csv").write_text("\ufeffy, mean,gap\n1,2.5,\n2,,7\n4.5,,\n", encoding="utf-8")
+    values, digits = read_published(Published("y", "all.csv", "mean", 2), tmp_path)
+    assert (values, digits) == ((Fraction(5, 2),), 2)
+    assert read_published(Published("y", "all.csv", "y", 2), tmp_path)[0] == tuple(
+        map(Fraction, ("1", "2", "4.5"))
+    )
+    with pytest.raises(InputError, match="holds what is no number"):
+        read_published(Published("y", "all.csv", "gap", 2), tmp_path)
