@@ -91,14 +91,18 @@ def judge(
     root_t = root_t + np.linalg.lstsq(z, apart - z @ root_t, rcond=None)[0]
     change = float(np.linalg.norm(root_t.T @ root_t - covariance, 2))
     delta = rounding / smallest
-    allowed = roots.backward_error_bound(d, max(u, acc), norm) + 2 * delta * math.sqrt(norm) + delta**2
+    departure = roots.backward_error_bound(d, max(u, acc), norm)
+    allowed = departure + 2 * delta * math.sqrt(norm) + delta**2
     residual = float(np.linalg.norm(z @ root_t - apart))
-    ratios = [change / allowed, residual / rounding, *_tests(apart, covariance, moved)]
+    ratios = [change / allowed, residual / rounding, *_tests(apart, covariance, moved, departure)]
     return {"x": {"bound_ratio": max(ratios), "backward_error": change / norm}}
 
 
-def _tests(apart: Floats, covariance: Floats, moved: Floats) -> list[float]:
-    """Return each statistic's distance from its centre over that of its quantiles, and of rounding."""
+def _tests(apart: Floats, covariance: Floats, moved: Floats, departure: float) -> list[float]:
+    """Return each statistic's distance from its centre over that of its quantiles, and of rounding.
+
+    A variance wᵀΣw is wᵀ(Σ + ΔΣ)w for a root that is as good as factorisations are: ‖w‖²·`departure` off.
+    """
     import numpy as np
     from scipy.special import gammaincinv, ndtri
 
@@ -106,19 +110,21 @@ def _tests(apart: Floats, covariance: Floats, moved: Floats) -> list[float]:
     deviation = np.sqrt(np.diag(covariance))
     each = ERROR_PROBABILITY / (d + d * d)
     low, high = (math.sqrt(2 * float(gammaincinv(n / 2, q)) / n) for q in (each / 2, 1 - each / 2))
-    scaled, slack = apart / deviation, moved / deviation
-    allowed = -float(ndtri(each / 2)) / math.sqrt(n) + np.mean(slack, axis=0)
+    scaled, slack, off = apart / deviation, moved / deviation, departure / deviation**2
+    allowed = -float(ndtri(each / 2)) * np.sqrt((1 + off) / n) + np.mean(slack, axis=0)
     ratios = list(np.abs(np.mean(scaled, axis=0)) / allowed)
     for i in range(d):
         for j in range(i, d):
             correlation = covariance[i, j] / (deviation[i] * deviation[j])
             for sign in (1.0, -1.0) if i < j else (0.0,):
                 values = scaled[:, i] + sign * scaled[:, j] if sign else scaled[:, i]
-                variance = 2 * (1 + sign * correlation) if sign else 1.0
-                size = math.sqrt(max(variance, 0.0))
+                variance = max(2 * (1 + sign * correlation), 0.0) if sign else 1.0
+                change = off[i] + abs(sign) * off[j]
+                least, most = math.sqrt(max(variance - change, 0.0)), math.sqrt(variance + change)
                 rounding = math.sqrt(float(np.mean((slack[:, i] + abs(sign) * slack[:, j]) ** 2)))
-                centre, half = size * (low + high) / 2, size * (high - low) / 2
-                ratios.append(abs(math.sqrt(float(np.mean(values**2))) - centre) / (half + rounding))
+                below, above = low * least - rounding, high * most + rounding
+                size = math.sqrt(float(np.mean(values**2)))
+                ratios.append(size / above if below <= 0 else abs(2 * size - below - above) / (above - below))
     return [float(r) for r in ratios]
 
 
