@@ -100,6 +100,15 @@ def test_stable_formulations_keep_to_the_bound(operation: str, dtype: str, backe
 
 
 @pytest.mark.parametrize("backend", BACKEND_NAMES)
+def test_a_maximum_without_a_guard_is_right_while_it_is_finite(backend: str) -> None:
+    for x in ([1000, 2000, 3000], [-INF, 5], [-2000, -2001]):
+        assert_right(make_problem("logsumexp", "float32", x), "unguarded", backend)
+    for x in ([-INF, -INF], [INF, 1]):
+        problem = make_problem("logsumexp", "float32", x)
+        assert judge(problem, *run(problem, "unguarded", backend))["outcome"] == "not_a_number"
+
+
+@pytest.mark.parametrize("backend", BACKEND_NAMES)
 @pytest.mark.parametrize("operation", FAMILY)
 def test_every_axis(operation: str, backend: str) -> None:
     x = np.random.default_rng(0).standard_normal((3, TILE + 2, 2)) * 4

@@ -112,6 +112,18 @@ def naive(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     return thunk
 
 
+@formulation("logsumexp", "unguarded", title="max + log Σ exp(x − max)", needs=("elementwise", "sum"))
+def unguarded(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
+    """Give NaN, value and gradient, for a row of nothing but −inf, and for one with +inf."""
+
+    def thunk() -> Any:
+        m = xp.detach(xp.max(x, axis=axis, keepdims=True))
+        s = xp.sum(xp.exp(xp.subtract(x, m)), axis=axis)
+        return xp.add(xp.reshape(m, s.shape), xp.log(s))
+
+    return thunk
+
+
 @formulation(
     "logsumexp",
     "shifted",
