@@ -53,6 +53,15 @@ TABLE = {
     "exponent_uniform": [("x", "exponent_uniform", {"low": D("0.01"), "high": 7, "shape": [100]})],
     "edge_values": [("x", "edge_values", {"which": "all"})],
     "rounding_boundaries": [("x", "rounding_boundaries", {"which": "all", "count": 500})],
+    "function_arguments edges": [
+        (
+            "x",
+            "function_arguments",
+            {"which": "edges", "near": [D("709.78")], "units": ["ln_max"], "half_pi": True},
+        )
+    ],
+    "function_arguments random": [("x", "function_arguments", {"which": "random", "count": 100, "high": 7})],
+    "function_arguments every": [("x", "function_arguments", {"which": "every", "count": 100})],
     "identity": [("x", "identity", {"n": 3})],
     "hilbert": [("x", "hilbert", {"n": 5})],
     "vandermonde": [("x", "vandermonde", {"low": -1, "shape": [5, 3]})],
@@ -125,6 +134,24 @@ DIGESTS: dict[str, dict[str, str]] = {
         "float32": "e4228b5c7ae49047",
         "bfloat16": "6b9323f0b7705982",
         "float16": "7808bf1e4be1fb35",
+    },
+    "function_arguments edges": {
+        "float64": "1cea58dc5a9886d5",
+        "float32": "9d646d8b4fdaec6d",
+        "bfloat16": "a3407024f8b5dc1a",
+        "float16": "79b5d80ccb68c3ef",
+    },
+    "function_arguments random": {
+        "float64": "c7aed03c20fc2574",
+        "float32": "6457900756961c90",
+        "bfloat16": "e1e9fe45d7c39184",
+        "float16": "b26ff3cbb53a6178",
+    },
+    "function_arguments every": {
+        "float64": "fffe2a052f089cc8",
+        "float32": "5e2d4c15ec77d8d5",
+        "bfloat16": "0dc0acbda1642b4a",
+        "float16": "08749594288084b8",
     },
     "identity": {
         "float64": "96e92c75f3ed2392",
@@ -231,7 +258,7 @@ def test_the_design_names_every_recipe():
     names = (
         "values uniform normal linspace logspace constant identity hilbert vandermonde lauchli wilkinson "
         "conditioned image spd low_rank dot_conditioned exponent_uniform edge_values all_values file "
-        "rounding_boundaries"
+        "rounding_boundaries function_arguments"
     )
     assert set(names.split()) == set(RECIPES)
 
@@ -553,13 +580,16 @@ def test_axes_stand_for_any_kind():
     assert check_arguments(RECIPES["image"], {"matrix": "B"}) == []  # not known what comes before
 
 
+OF_UNKNOWN_SIZE = ("image", "edge_values", "rounding_boundaries", "function_arguments")
+
+
 @pytest.mark.parametrize("name", TABLE)
 def test_sizes_are_known_before_anything_is_made(name):
     values, _ = make_inputs(problem(*TABLE[name]), DTYPES["float32"])
     for input_name, recipe, arguments in TABLE[name]:
         count = RECIPES[recipe].elements(arguments)
         assert count in (None, values[input_name].size)
-        assert count is not None or recipe in ("image", "edge_values", "rounding_boundaries")
+        assert count is not None or recipe in OF_UNKNOWN_SIZE
 
 
 def test_huge_sizes_cost_nothing():

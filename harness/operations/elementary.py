@@ -7,7 +7,7 @@ digits are lost:
     log1p               1 + x is rounded: relative error u/|x|
     exp2                x·ln 2 is rounded: relative error u·|x|·ln 2, as of e^x with a rounded argument
     sinh, cosh, tanh    e^x overflows from ln Ω on; sinh and cosh do at ln 2Ω, tanh nowhere
-    asin                1 − x² has an error of u, and the angle u/√(1 − x²)
+    asin                x² is rounded: an angle off by u/(4√(1 − x²)) where 1 − x is about √u
     acos                π/2 − asin x cancels near 1
     erfc                1 − erf x is 0 where erf x rounds to 1
     cbrt                ln|x|/3 is rounded: relative error u·|ln x|/3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness.errors import InputError
 from harness.formats import NumberFormat, decode, encode, is_finite, round_objects
 from harness.formats.units import unit
+from harness.model import AxisReference
 from harness.registry import RECIPES, Argument, Recipe, RecipeContext, register_recipe
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ _WIDEST = 16  # bits of a format whose numbers can be listed
 _BESIDE: Final = (-2, -1, 0, 1, 2)
 """Numbers of the format that are taken beside a point."""
 _MOST = 1 << 20
+_COUNT: Final = 2000
 
 
 def _function_arguments(
@@ -42,15 +45,22 @@ def _function_arguments(
         edges: NDArray[np.float64] = RECIPES["edge_values"].make(context, which="all")
         points = [x for x in near if is_finite(x)] + [unit(fmt, name) for name in units]
         multiples = half_pi_multiples(fmt) if half_pi else []
-        numbers = [edges, _beside(fmt, points), np.array(multiples + [-x for x in multiples])]
-        return np.concatenate(numbers)
+        return np.concatenate([_beside(fmt, points), multiples, np.negative(multiples), edges])
     if which == "every" and fmt.bits <= _WIDEST:
         every: NDArray[np.float64] = RECIPES["all_values"].make(context, which="all")
         return every
-    drawn: NDArray[np.float64] = RECIPES["exponent_uniform"].make(
-        context, low=low, high=high, sign=sign, shape=(count,)
-    )
+    ends = {
+        "low": None if low is None else max(low, fmt.min_subnormal),
+        "high": None if high is None else min(high, fmt.max_finite),
+    }
+    drawn: NDArray[np.float64] = RECIPES["exponent_uniform"].make(context, **ends, sign=sign, shape=(count,))
     return drawn
+
+
+def _elements(arguments: Mapping[str, Any]) -> int | None:
+    """Return how many numbers are drawn; of a format's own numbers nothing is known here."""
+    count = arguments.get("count", _COUNT)
+    return int(count) if arguments["which"] == "random" and not isinstance(count, AxisReference) else None
 
 
 def _beside(fmt: NumberFormat, points: list[Any]) -> NDArray[np.float64]:
@@ -131,9 +141,13 @@ register_recipe(
                 "16 bits, of a wider one random ones",
                 choices=("edges", "random", "every"),
             ),
-            "count": Argument("integer", "how many are drawn at random", 2000, required=False),
-            "low": Argument("number", "least size drawn; left out: the format's", None, required=False),
-            "high": Argument("number", "greatest size drawn; left out: the format's", None, required=False),
+            "count": Argument("integer", "how many are drawn at random", _COUNT, required=False),
+            "low": Argument(
+                "number", "least size drawn; left out, or less: the format's", None, required=False
+            ),
+            "high": Argument(
+                "number", "greatest size drawn; left out, or more: the format's", None, required=False
+            ),
             "sign": Argument(
                 "text", "signs drawn", "both", required=False, choices=("both", "positive", "negative")
             ),
@@ -152,6 +166,6 @@ register_recipe(
             ),
         },
         make=_function_arguments,
-        elements=lambda arguments: None,
+        elements=_elements,
     )
 )
