@@ -19,9 +19,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness.expect.measured import number
+from tests.planted.findings import FACTORED, NAIVE, NEXT, ZEROS, Findings, Planted
 from tests.planted.margins import DERIVED, FACTOR_ALLOWED, PASSING
 from tests.planted.mutations import FACTOR
-from tests.planting import FACTORED, NAIVE, NEXT, ZEROS, Findings, Planted, Planter, subjects
+from tests.planting import Planter, subjects
 
 COLUMNS = (ZEROS, "off by one", "naive form", FACTORED, NEXT)
 

@@ -15,11 +15,11 @@ few in the whole program: kernels that hang, crash, print or leave another float
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +29,6 @@ import numpy as np
 from harness import casefile, catalogue
 from harness.errors import InputError
 from harness.execute.content import problem_content
-from harness.expect.measured import number
 from harness.expect.verdicts import verdicts
 from harness.formats import DTYPES, FORMATS, NumberFormat, Precision, decode, encode
 from harness.metrics.score import score
@@ -38,11 +37,23 @@ from harness.plan import make_plan
 from harness.recipes import make_inputs
 from harness.referee import Prepared, Referee
 from harness.reference.cache import ReferenceCache
-from harness.registry import BACKENDS, COTANGENT, FORMULATIONS, OPERATIONS, RECIPES, support
+from harness.registry import BACKENDS, COTANGENT, FORMULATIONS, OPERATIONS, RECIPES, Operation, support
 from harness.worker.kernel import KernelError, Kernels
 from harness.worker.service import run as run_in_worker
+from tests.planted.findings import (
+    FACTORED,
+    LAST,
+    NAIVE,
+    NEXT,
+    ONE_LESS,
+    ONES,
+    ROLLED,
+    ZEROS,
+    Findings,
+    Planted,
+    Subject,
+)
 from tests.planted.mutations import (
-    FACTOR,
     Array,
     change,
     differs,
@@ -58,93 +69,16 @@ BACKEND: Final = "numpy"
 WIDE: Final = ("float64", "float32")
 TRIED: Final = (*WIDE, "bfloat16")
 PROBLEMS: Final = 4
-"""Of each dtype, from as many cases as there are."""
+"""Of each wide dtype, from as many cases as there are."""
+FEW: Final = 2
+"""Of others."""
 BROKEN: Final = 2
 """Answers in each dtype of each formulation that is declared to break."""
 ELEMENTS: Final = 2000
 """Of the inputs of a problem; larger ones are used only where there is no other."""
 TINY: Final = 512
 """Those that come before the smaller ones of another case: certifying some references takes their cube."""
-ZEROS, ONES, ROLLED, ONE_LESS, NEXT = "zeros", "ones", "rolled by one", "one less", "next number"
-FACTORED, LAST, NAIVE = f"1 + {FACTOR}u", "last of ", "naive: "
 Outputs = Mapping[str, Array]
-
-
-@dataclass(frozen=True, order=True)
-class Subject:
-    """What is judged: an operation, forward or backward."""
-
-    operation: str
-    mode: str
-
-    def __str__(self) -> str:
-        return self.operation if self.mode == "forward" else f"{self.operation}, gradient"
-
-
-@dataclass(frozen=True)
-class Planted:
-    """One wrong answer and what became of it."""
-
-    subject: Subject
-    output: str
-    mutation: str
-    dtype: str
-    problem: str
-    formulation: str
-    """Whose honest answer it was made from or, of a naive form, the one that gave it."""
-    by: str | None
-    """What caught it: an outcome, or `bound_ratio`; None: nothing."""
-    ratio: float | None
-    """Error / bound; None where the outcome tells."""
-    change: float
-    """‖wrong − exact‖₂/‖exact‖₂; infinite where another element is finite."""
-
-    @property
-    def caught(self) -> bool:
-        return self.by is not None
-
-    @property
-    def place(self) -> str:
-        """What the lists of exceptions call its output."""
-        return f"{self.subject}/{self.output}"
-
-    @property
-    def constant(self) -> bool:
-        """Whether it is zeros or, where zeros are right, ones."""
-        return self.mutation in (ZEROS, ONES)
-
-    @property
-    def off_by_one(self) -> bool:
-        return self.mutation in (ROLLED, ONE_LESS) or self.mutation.startswith(LAST)
-
-    @property
-    def of_input(self) -> str | None:
-        """The input whose last element was left out; None: something else was done."""
-        return self.mutation.removeprefix(LAST).split(",")[0] if self.mutation.startswith(LAST) else None
-
-    def __str__(self) -> str:
-        became = f"is caught by {self.by}" if self.caught else "passes"
-        ratio = "" if self.ratio is None else f" at {number(self.ratio)} of the bound"
-        return f"{self.place}: {self.mutation} {became}{ratio} in {self.problem}"
-
-
-@dataclass
-class Findings:
-    """Everything that was planted in one subject."""
-
-    subject: Subject
-    planted: list[Planted] = field(default_factory=list)
-    honest: list[str] = field(default_factory=list)
-    """Honest answers that were judged ok: `problem: formulation`."""
-    refused: list[str] = field(default_factory=list)
-    """Honest answers that were not, and why: nothing can be said of what is planted in them."""
-    dtypes: tuple[str, ...] = ()
-    """In which a planted answer has to be caught: the wide ones, where there are any."""
-    outputs: tuple[str, ...] = ()
-    judged_by: str = ""
-    """The module of its bound, or of its judge."""
-    breaking: tuple[str, ...] = ()
-    """Formulations that some shipped rule expects to break in one of the dtypes tried, on this backend."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +89,18 @@ class Honest:
     prepared: Prepared
     precision: Precision
     outputs: Outputs
+
+    @cached_property
+    def bounds(self) -> Mapping[str, Array]:
+        """What each element is allowed; it does not depend on what is judged."""
+        p = self.prepared
+        return {} if p.operation.bound is None else p.operation.bound(p.exact, p.reference, self.precision)
+
+    @cached_property
+    def operation(self) -> Operation:
+        """The operation, with a bound that is computed once."""
+        known = self.prepared.operation
+        return known if known.bound is None else replace(known, bound=lambda *_: self.bounds)
 
     @property
     def fmt(self) -> NumberFormat:
@@ -175,6 +121,7 @@ class Planter:
         folder.mkdir(parents=True, exist_ok=True)
         self._referee = Referee(ReferenceCache(folder / "references"), folder / "inputs")
         self._kernels = Kernels(BACKENDS[BACKEND])
+        self._runs = 0
         self._sizes: dict[str, int] = {}
 
     def plant(self, subject: Subject) -> Findings:
@@ -218,7 +165,7 @@ class Planter:
         forward = [c for c in self._cells(Subject(name, "forward")) if c.backend == BACKEND and all_ok(c)]
         for dtype in TRIED if operation.gradient else ():
             there = [c for c in forward if c.dtype == dtype]
-            for smallest in islice(self._smallest(there), PROBLEMS):
+            for smallest in islice(self._smallest(there), PROBLEMS if dtype in WIDE else FEW):
                 problem = self._problems[smallest.problem]
                 (value,) = self._referee.prepared(problem).reference.outputs.values()
                 key = f"{problem.key}, differentiated"
@@ -258,7 +205,8 @@ class Planter:
             if all_ok(cell):
                 sound.setdefault(cell.problem, []).append(cell)
         ranked = {key: sorted(found, key=rank) for key, found in sound.items()}
-        for best in islice(self._smallest(found[0] for found in ranked.values()), PROBLEMS):
+        smallest = self._smallest(found[0] for found in ranked.values())
+        for best in islice(smallest, PROBLEMS if cells and cells[0].dtype in findings.dtypes else FEW):
             planned = (
                 best.problem in self.plan.problems
             )  # a rule, or the lack of one, says that the best is ok
@@ -279,12 +227,13 @@ class Planter:
         honest = self._answer(cell)
         if isinstance(honest, str) or honest.prepared.reference.undecided:
             return honest
-        bare = replace(honest, cell=replace(cell, rules=()))
-        judged = [self._verdicts(h, h.outputs) for h in (bare, honest)]
-        for h, found in zip((bare, honest), judged, strict=True):
-            if all(row["verdict"] == "pass" for row in found):
+        reasons = []
+        for h in (replace(honest, cell=replace(cell, rules=())), honest):
+            found = [row for row in self._verdicts(h, h.outputs) if row["verdict"] != "pass"]
+            if not found:
                 return h  # with its rules, where the case judges by a metric of its own
-        return next(str(row["reason"]) for row in judged[0] if row["verdict"] != "pass")
+            reasons.append(str(found[0]["reason"]))
+        return reasons[0]
 
     def _smallest(self, cells: Iterable[Cell]) -> Iterator[Cell]:
         """Yield cells with small problems, each problem once: the smallest of each case first, if it is tiny.
@@ -338,34 +287,37 @@ class Planter:
     def _run(self, cell: Cell, prepared: Prepared, inputs: Outputs) -> Outputs | str:
         """Run a formulation as a worker does, on these inputs; return its outputs, or what it raised."""
         problem = self._problems[cell.problem]
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-            paths = {name: Path(folder) / f"input-{name}.npy" for name in inputs}
-            for name, path in paths.items():
-                np.save(path, encode(prepared.formats[name], inputs[name]), allow_pickle=False)
-            request = {
-                "operation": cell.operation,
-                "formulation": cell.formulation,
-                "dtype": cell.dtype,
-                "with_respect_to": problem.with_respect_to,
-                "parameters": problem.parameters,
-                "inputs": {name: str(path) for name, path in paths.items()},
-                "outputs": folder,
-            }
-            try:
-                reply = run_in_worker(self._kernels, request)
-            except KernelError as error:
-                return str(error)
+        self._runs += 1  # in the names: a worker keeps files by name, time and size
+        paths = {name: self._folder / f"{self._runs}-input-{name}.npy" for name in inputs}
+        for name, path in paths.items():
+            np.save(path, encode(prepared.formats[name], inputs[name]), allow_pickle=False)
+        request = {
+            "operation": cell.operation,
+            "formulation": cell.formulation,
+            "dtype": cell.dtype,
+            "with_respect_to": problem.with_respect_to,
+            "parameters": problem.parameters,
+            "inputs": {name: str(path) for name, path in paths.items()},
+            "outputs": str(self._folder / f"{self._runs}-output-"),
+        }
+        try:
+            reply = run_in_worker(self._kernels, request)
             return {
                 name: decode(FORMATS[reply["format"][name]], np.load(path, allow_pickle=False))
                 for name, path in reply["outputs"].items()
             }
+        except KernelError as error:
+            return str(error)
+        finally:
+            for path in self._folder.glob(f"{self._runs}-*.npy"):
+                path.unlink()
 
     # ---- the judge ---------------------------------------------------------------------------------
 
     def _verdicts(self, honest: Honest, outputs: Outputs) -> list[dict[str, Any]]:
         """Return the row of each output with its verdict, by the rules that are left to the cell."""
         p, cell = honest.prepared, replace(honest.cell, speed=None, skip=None)
-        rows = score(p.operation, p.exact, p.reference, outputs, honest.precision)
+        rows = score(honest.operation, p.exact, p.reference, outputs, honest.precision)
         alone = Plan((cell,), {}, {}, "full", {})
         return verdicts(({**row, "cell": cell.id, "output": name} for name, row in rows.items()), alone)
 
@@ -421,12 +373,8 @@ class Planter:
 
     def _is_bit_exact(self, honest: Honest, output: str) -> bool:
         """Return whether the bound allows less than half a unit in the last place, everywhere."""
-        p = honest.prepared
-        if p.operation.bound is None:
-            return False
-        allowed = p.operation.bound(p.exact, p.reference, honest.precision)[output]
-        half = p.reference.outputs[output].ulp_exponent(honest.fmt) - 1
-        return bool(np.all(allowed < half))
+        half = honest.prepared.reference.outputs[output].ulp_exponent(honest.fmt) - 1
+        return bool(honest.bounds) and bool(np.all(honest.bounds[output] < half))
 
     def _naive_forms(self, subject: Subject, cells: Sequence[Cell]) -> Iterator[Planted]:
         """Yield the answers of formulations that are declared to break, where they are.
