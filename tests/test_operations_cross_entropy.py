@@ -252,6 +252,16 @@ def test_a_clip_ends_the_gradient(backend: str) -> None:
     assert value(found) == pytest.approx([1, -1], rel=1e-8)
 
 
+@pytest.mark.parametrize("backend", BACKEND_NAMES)
+def test_a_clip_and_an_epsilon_add_up(backend: str) -> None:
+    """As TensorFlow's Keras had it long had it: −ln 2e-7 = 15.42 of an infinite loss, and 0 of a certain one."""
+    found = Judged("binary_cross_entropy", "float32", p=[0.0, 1.0], y=[1.0, 1.0])
+    (losses,) = found.outputs("clip_plus_1e7", backend).values()
+    np.testing.assert_allclose(losses, [-math.log(2e-7), 0], rtol=1e-6)
+    (losses,) = found.outputs("clip_1e7", backend).values()
+    np.testing.assert_allclose(losses, [-math.log(1e-7), 2.0**-23], rtol=1e-6)
+
+
 def test_torch_clamps_logarithms_at_minus_100_and_gradients_at_1e12() -> None:
     found = Judged("binary_cross_entropy", "float64", p=[0.0, 1e-50], y=[1.0, 1.0])
     assert found.outputs("library", "torch-cpu")["loss"].tolist() == [100, 100]

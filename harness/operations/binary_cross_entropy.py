@@ -98,22 +98,22 @@ operation(
 
 
 Change = Callable[[Any], Callable[[Any], Any]]
-"""xp → what is done to p, or to a logarithm."""
+"""xp → what is done to p before either logarithm is taken."""
 
 
 def _as_it_is(xp: Any) -> Callable[[Any], Any]:
     return lambda p: p
 
 
-def _register(name: str, title: str, of_p: Change, of_log: Change = _as_it_is) -> None:
+def _register(name: str, title: str, of_p: Change, logarithm: logs.Guard = logs.plain) -> None:
     def both(xp: Any) -> Callable[[Any, Any], Any]:
         """Return the losses as they are mostly written: what is done to p is done before 1 − p is taken."""
-        changed, guarded = of_p(xp), of_log(xp)
+        changed, log = of_p(xp), logarithm(xp)
 
         def losses(p: Any, y: Any) -> Any:
             q = changed(p)
-            one = xp.multiply(y, guarded(xp.log(q)))
-            return xp.negative(xp.add(one, xp.multiply(_other(xp, y), guarded(xp.log(_other(xp, q))))))
+            one = xp.multiply(y, log(q))
+            return xp.negative(xp.add(one, xp.multiply(_other(xp, y), log(_other(xp, q)))))
 
         return losses
 
@@ -139,15 +139,21 @@ def _sigmoid(xp: Any, x: Any) -> Any:
     return xp.divide(xp.where(xp.less(x, xp.scalar(0)), e, xp.scalar(1)), xp.add(xp.scalar(1), e))
 
 
-def _at_least_minus_100(xp: Any) -> Callable[[Any], Any]:
+def _at_least_minus_100(xp: Any) -> logs.Logarithm:
     least = xp.scalar(-100)
-    return lambda logarithm: xp.maximum(logarithm, least)
+    return lambda p: xp.maximum(xp.log(p), least)
 
 
 _register("direct", "", _as_it_is)
 _register("clamp_100", ", logarithms of at least −100, as torch", _as_it_is, _at_least_minus_100)
 for _name, _size in (("clip_1e15", "1e-15"), ("clip_1e7", "1e-7"), ("clip_eps", None)):
     _register(_name, f", {logs.GUARDS[_name][0]}", logs.clipped(_size))
+_register(
+    "clip_plus_1e7",
+    ", p clipped to [1e-7, 1 − 1e-7], and 1e-7 added to what a logarithm is taken of, as Keras up to 2",
+    logs.clipped("1e-7"),
+    logs.plus("1e-7"),
+)
 
 
 @formulation(
