@@ -254,7 +254,7 @@ def test_a_clip_ends_the_gradient(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKEND_NAMES)
 def test_a_clip_and_an_epsilon_add_up(backend: str) -> None:
-    """As TensorFlow's Keras had it long had it: −ln 2e-7 = 15.42 of an infinite loss, and 0 of a certain one."""
+    """As Keras long had it: −ln 2e-7 = 15.42 of an infinite loss, and 0 of a certain one."""
     found = Judged("binary_cross_entropy", "float32", p=[0.0, 1.0], y=[1.0, 1.0])
     (losses,) = found.outputs("clip_plus_1e7", backend).values()
     np.testing.assert_allclose(losses, [-math.log(2e-7), 0], rtol=1e-6)
