@@ -123,6 +123,13 @@ def test_a_divisor_that_may_be_zero_allows_anything() -> None:
     assert np.isposinf(allowed).any()
 
 
+def test_nothing_is_left_of_an_unbounded_error_times_an_exact_zero() -> None:
+    _, allowed = both(lambda xp, x, y: x * (1 / y), "float16", np.zeros(3), np.array([0.0, 1.0, 3.0]))
+    assert not np.isnan(allowed).any()
+    unknown = lambda xp, x: (x - x) * (1 / (x / 3 - x / 3))  # noqa: E731
+    assert not np.isnan(both(unknown, "float16", np.array([1.0, 3.0]))[1]).any()
+
+
 def test_where_there_is_no_number_no_error_is_allowed() -> None:
     _, allowed = both(lambda xp, x: xp.log(x), "float64", np.array([0.0, -1.0, np.inf, np.nan]))
     assert np.isneginf(allowed).all()

@@ -73,6 +73,6 @@ def scale_of(xp: Any, x: Any, least: Any = None) -> Any:
 def norm_of_scaled(xp: Any, t: Any) -> Any:
     """Return the norm of each row of numbers relative to their largest; one of zeros has gradient 0."""
     squares = xp.sum(xp.square(t), axis=-1, keepdims=True)
-    some = xp.greater(squares, xp.scalar(0))
-    root = xp.sqrt(xp.where(some, squares, xp.scalar(1)))
-    return xp.where(some, root, xp.scalar(0))
+    none = xp.equal(squares, xp.scalar(0))
+    root = xp.sqrt(xp.where(none, xp.scalar(1), squares))
+    return xp.where(none, xp.scalar(0), root)
