@@ -13,7 +13,8 @@ from flint import arb, ctx, fmpq
 from harness.formats import DTYPES
 from harness.reference.definitions import certified_gradients, certified_values
 from harness.reference.elements import ElementClass
-from harness.reference.extended_reals import FUNCTIONS, LARGEST, ExactNamespace, Leaf, UndecidedError
+from harness.reference.exact_namespace import ExactNamespace, Leaf
+from harness.reference.extended_reals import FUNCTIONS, LARGEST, UndecidedError
 
 XP = ExactNamespace()
 FLOAT64 = DTYPES["float64"].storage

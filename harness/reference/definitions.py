@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from harness.reference.certify import CAP_BITS, START_BITS, holds
 from harness.reference.elements import FINITE, NAN, NEG_INF, POS_INF, UNDECIDED, ZERO, ReferenceArray
-from harness.reference.extended_reals import ExactNamespace, Leaf, Objects, UndecidedError
+from harness.reference.exact_namespace import ExactNamespace, Leaf
+from harness.reference.extended_reals import Objects, UndecidedError
 from harness.tape import Node, Tape
 
 if TYPE_CHECKING:

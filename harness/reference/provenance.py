@@ -20,8 +20,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 def source_digest(compute: Callable[..., Any]) -> str:
     """Return the SHA-256 (hex) of the sources that `compute` rests on.
 
-    These are its module, the modules beside it that it imports from, and all of `harness.reference`
-    and `harness.formats`, and the tape that differentiates definitions. Sources that cannot be read count as empty.
+    These are its module, the modules beside it that it imports from, all of `harness.reference` and
+    `harness.formats`, and the tape that differentiates definitions. Sources that cannot be read count as
+    empty.
     """
     module = sys.modules.get(compute.__module__)
     digest = hashlib.sha256(_of_the_floor())
