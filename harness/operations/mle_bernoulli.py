@@ -103,9 +103,11 @@ def golden_section(xp: Any, flips: Any) -> Callable[[], Any]:
 
 @formulation("mle_bernoulli", "score_root", title="root of ∂ℓ/∂p by bisection", needs=("elementwise", "sum"))
 def score_root(xp: Any, flips: Any) -> Callable[[], Any]:
-    """Bisect the sign of (n − h)p − h(1 − p): good to u."""
-    one = xp.scalar(1)
-    steps = xp.dtype.storage.precision + 12
+    """Bisect the sign of (n − h)p − h(1 − p), good to u; without heads it never is negative, and p is 0."""
+    zero, one = xp.scalar(0), xp.scalar(1)
+    steps = (
+        xp.dtype.storage.precision + flips.shape[0].bit_length() + 2
+    )  # a last bracket of u·p/4, p from 1/n
 
     def thunk() -> Any:
         share = xp.mean(flips)
@@ -114,6 +116,7 @@ def score_root(xp: Any, flips: Any) -> Callable[[], Any]:
         def slope(p: Any) -> Any:
             return xp.subtract(xp.multiply(rest, p), xp.multiply(share, xp.subtract(one, p)))
 
-        return minimisation.bisection(xp, slope, xp.scalar(0), one, steps)
+        found = minimisation.bisection(xp, slope, zero, one, steps)
+        return found if bool(xp.less(slope(zero), zero)) else zero
 
     return thunk

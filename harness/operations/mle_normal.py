@@ -139,7 +139,9 @@ def golden_section(xp: Any, x: Any) -> Callable[[], Any]:
 def score_root(xp: Any, x: Any) -> Callable[[], Any]:
     """Bisect the signs of Σ (m − x) and of 1 − S/v: good to u."""
     one, quarter = xp.scalar(1), xp.scalar("0.25")
-    steps = xp.dtype.storage.precision + 12
+    steps = (
+        xp.dtype.storage.precision + x.shape[0].bit_length() + 2
+    )  # of range²/4, and V is range²/(2n) at least
 
     def thunk() -> Any:
         low, high = xp.min(x), xp.max(x)
