@@ -71,9 +71,9 @@ def test_profiles_hold_enough_and_hold_one_another(cases: list[Case]) -> None:
     assert ids["quick"] < ids["default"] < ids["full"]
     assert len(runnable(plans["default"])) >= 600
     timed = [c for c in runnable(plans["default"]) if c.speed is not None and c.backend in BUILT_IN]
-    assert 70 <= len(timed) <= 160
-    # Timing runs alone: what it may take at most must leave half of 240 s to accuracy.
-    assert sum(c.speed.budget_s for c in timed if c.speed is not None) <= 120
+    assert len(timed) >= 70
+    # Timing runs alone: what it may take at most must leave half of 300 s to accuracy.
+    assert sum(c.speed.budget_s for c in timed if c.speed is not None) <= 150
 
 
 def test_every_operation_backend_and_dtype_of_the_families_has_cells(full: Plan) -> None:
