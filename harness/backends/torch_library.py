@@ -216,6 +216,14 @@ def normalize(xp: Any, x: Any, epsilon: Written) -> Callable[[], Any]:
     return partial(torch.nn.functional.normalize, x, dim=-1, eps=float(epsilon))
 
 
+@TORCH.function("torch.nn.functional.normalize")
+def unit_vector(xp: Any, x: Any) -> Callable[[], Any]:
+    """Return torch.nn.functional.normalize along the last axis, as it is called: with its ε of 1e-12."""
+    import torch
+
+    return partial(torch.nn.functional.normalize, x, dim=-1)
+
+
 @TORCH.function("torch.nn.functional.cosine_similarity")
 def cosine_similarity(xp: Any, x: Any, y: Any) -> Callable[[], Any]:
     """Return torch.nn.functional.cosine_similarity, which takes no norm for less than 1e-8."""

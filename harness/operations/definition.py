@@ -14,6 +14,7 @@ finite follows the rules of extended reals; where they make no number of it, the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -153,6 +154,33 @@ def operation(
             **options,
         )
     )
+
+
+def per_entry(flops: int, result: Callable[[tuple[int, ...]], int] = math.prod) -> Costs:
+    """Return the cost of so many operations for each entry of the largest input.
+
+    An elementary function counts as one. All inputs are read and the result written once; `result` gives its
+    number of elements from the shape of the largest input. Left out: as many as that has.
+    """
+
+    def counted(
+        shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], element_bytes: int
+    ) -> Cost:
+        sizes = [math.prod(shape) for shape in shapes.values()]
+        largest = max(shapes.values(), key=math.prod)
+        return Cost(flops * max(sizes), (sum(sizes) + result(largest)) * element_bytes)
+
+    return counted
+
+
+def one(shape: tuple[int, ...]) -> int:
+    """Return the elements of a scalar: for `per_entry`."""
+    return 1
+
+
+def rows(shape: tuple[int, ...]) -> int:
+    """Return the elements that are left when the last axis is reduced: for `per_entry`."""
+    return math.prod(shape[:-1])
 
 
 def _given(problem: ExactProblem) -> list[Floats]:
