@@ -77,6 +77,7 @@ operation(
     algorithm="−(y·ln p + (1 − y)·log1p(−p)), 0 where a weight is 0",
     differentiable=("p",),
     gradient_formula="g·((1 − y)/(1 − p) − y/p)",
+    cost=logs.cost(8, elementwise=True),
     check=_check,
 )
 
@@ -93,6 +94,7 @@ operation(
     algorithm="max(x, 0) − x·y + log1p(exp(−|x|))",
     differentiable=("x",),
     gradient_formula="g·(σ(x) − y)",
+    cost=logs.cost(8, elementwise=True),
     check=_check,
 )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 from harness.model import Condition, Written
 from harness.operations import weighted_logarithms as logs
 from harness.operations.definition import operation
-from harness.registry import Cost, Parameter, Thunk, formulation
+from harness.registry import Parameter, Thunk, formulation
 
 NEEDS = ("elementwise", "sum")
 
@@ -44,15 +42,6 @@ def of_probabilities(xp: Any, p: Any, target: Any) -> Any:
     return xp.negative(xp.sum(logs.weighted_log(xp, target, p), axis=-1))
 
 
-def cost(
-    shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], element_bytes: int
-) -> Cost:
-    """Count 6n a row: those of log-sum-exp, and a subtraction and a product for each entry."""
-    size = math.prod(shapes["x"])
-    rows = size // shapes["x"][-1]
-    return Cost(6 * size, (2 * size + rows) * element_bytes)
-
-
 operation(
     name="cross_entropy",
     title="Cross-entropy from logits",
@@ -70,7 +59,7 @@ operation(
     differentiable=("x",),
     gradient_formula="g·(p_i·Σ t − t_i), p = softmax(x)",
     check=logs.require_equal_shapes,
-    cost=cost,
+    cost=logs.cost(6),
 )  # fmt: skip
 
 operation(
@@ -83,6 +72,7 @@ operation(
     algorithm="−Σ t·ln p, 0 where t is 0",
     differentiable=("p",),
     gradient_formula="−g·t_i/p_i",
+    cost=logs.cost(3),
     check=logs.require_equal_shapes,
 )
 

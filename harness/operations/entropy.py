@@ -30,6 +30,7 @@ operation(
     algorithm="−Σ p·log p, 0 where p is 0",
     differentiable=("p",),
     gradient_formula="−g·(ln p_i + 1)/ln base",
+    cost=logs.cost(3),
     check=logs.require_equal_shapes,
 )
 

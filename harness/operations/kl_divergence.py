@@ -41,6 +41,7 @@ operation(
     algorithm="Σ p·(ln p − ln q), 0 where p is 0",
     differentiable=("p", "q"),
     gradient_formula="∂p: g·(ln(p_i/q_i) + 1); ∂q: −g·p_i/q_i",
+    cost=logs.cost(5),
     check=logs.require_equal_shapes,
 )
 
@@ -66,6 +67,7 @@ operation(
     definition=no_residual,
     stable=residual,
     algorithm="the three sums, each guarded, and their difference",
+    cost=logs.cost(11),
     check=logs.require_equal_shapes,
 )
 

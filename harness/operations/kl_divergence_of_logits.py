@@ -34,6 +34,7 @@ operation(
     algorithm="the two shifted log-softmaxes, Σ exp(ln p)·(ln p − ln q)",
     differentiable=("x", "z"),
     gradient_formula="∂x: g·p_i·(ln p_i − ln q_i − D); ∂z: g·(q_i − p_i)",
+    cost=logs.cost(13),
     check=logs.require_equal_shapes,
 )
 

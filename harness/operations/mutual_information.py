@@ -28,9 +28,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import InputError
+from harness.model import Written
 from harness.operations import weighted_logarithms as logs
 from harness.operations.definition import operation
-from harness.registry import ExactProblem, Thunk, formulation
+from harness.registry import Cost, ExactProblem, Thunk, formulation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,6 +94,14 @@ def bound(problem: ExactProblem, reference: Reference, precision: Precision) -> 
         return {"information": np.asarray(np.log2(found + 2 * u * (y + found) + least))}
 
 
+def cost(
+    shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], element_bytes: int
+) -> Cost:
+    """Count 7 an entry: two sums, product of marginals, quotient, logarithm, product, sum; one read."""
+    size = math.prod(shapes["p"])
+    return Cost(7 * size, (size + 1) * element_bytes)
+
+
 def _check(problem: ExactProblem) -> None:
     p = problem.inputs["p"]
     if p.ndim != 2 or 0 in p.shape:
@@ -119,6 +128,7 @@ operation(
     ),
     differentiable=("p",),
     gradient_formula="g·(ln(p_ij/(r_i·c_j)) − 1)",
+    cost=cost,
     check=_check,
 )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.formats import FORMATS
 from harness.model import Written
 from harness.operations.definition import operation
-from harness.registry import ExactProblem, Parameter, Thunk, formulation
+from harness.registry import Cost, ExactProblem, Parameter, Thunk, formulation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +44,14 @@ def bound(problem: ExactProblem, reference: Reference, precision: Precision) -> 
         return {"y": np.asarray(np.log2(size + step * wide + float(precision.format.min_subnormal)))}
 
 
+def cost(
+    shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], element_bytes: int
+) -> Cost:
+    """Count 4 an element: size and largest, quotient, product; read twice, for the largest comes first."""
+    size = math.prod(shapes["x"])
+    return Cost(4 * size, 3 * size * element_bytes)
+
+
 def _same(xp: Any, x: Any, through: Written) -> Any:
     return xp.copy(x)
 
@@ -54,6 +63,7 @@ operation(
     inputs={"x": "any shape"},
     definition=_same,
     bound=bound,
+    cost=cost,
     algorithm="",
     bound_formula="u₈·|x| + s·ω₈/2, s = max |x|/Ω₈, and 3u·|x| for the two scalings",
     source="one rounding to 8 bits (IEEE 754-2019, 4.3.1), one each of the quotient and the product by s",

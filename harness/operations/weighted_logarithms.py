@@ -15,12 +15,14 @@ The functions serve formulations, definitions and error analysis alike: they cal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, Final
 
 from harness.errors import InputError
-from harness.registry import ExactProblem
+from harness.model import Written
+from harness.registry import Cost, ExactProblem
 
 Logarithm = Callable[[Any], Any]
 Guard = Callable[[Any], Logarithm]
@@ -100,3 +102,24 @@ def require_equal_shapes(problem: ExactProblem, *, rows: bool = True) -> None:
             f"{next(iter(shapes))} has shape {first}, without anything to sum over",
             "one number or more along the last axis is allowed",
         )
+
+
+def cost(flops: int, *, elementwise: bool = False) -> Callable[..., Cost]:
+    """Return the cost of so many flops an element: all inputs are read once, and one number written a row.
+
+    Parameters
+    ----------
+    elementwise : whether a number is written for each element, unless `reduction` is `mean`.
+    """
+
+    def of(
+        shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], element_bytes: int
+    ) -> Cost:
+        shape = next(iter(shapes.values()))
+        size = math.prod(shape)
+        written = size // max(shape[-1], 1) if shape else 1
+        if elementwise:
+            written = 1 if parameters.get("reduction") == "mean" else size
+        return Cost(flops * size, (sum(map(math.prod, shapes.values())) + written) * element_bytes)
+
+    return of
