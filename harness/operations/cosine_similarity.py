@@ -45,6 +45,8 @@ definition.operation(
     stable=stable,
     algorithm="Σ (x/‖x‖)(y/‖y‖), norms relative to the largest entry",
     differentiable=("x", "y"),
+    cost=definition.per_entry(6, definition.rows),
+    gradient_cost=definition.per_entry(16),
     gradient_formula="g·(y/(‖x‖‖y‖) − c·x/‖x‖²), and with x and y changed about",
     check=check,
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.errors import InputError
-from harness.operations.definition import operation
+from harness.operations.definition import operation, per_entry
 from harness.registry import ExactProblem, formulation
 
 
@@ -40,6 +40,8 @@ operation(
     stable=scaled,
     algorithm="m·√((x/m)² + (y/m)²), m = max(|x|, |y|)",
     differentiable=("x", "y"),
+    cost=per_entry(4),
+    gradient_cost=per_entry(9),
     gradient_formula="(g·x/r, g·y/r)",
     check=check,
     elementwise=True,

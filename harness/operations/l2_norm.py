@@ -31,6 +31,8 @@ definition.operation(
     stable=stable,
     algorithm="c·√Σ (x/c)², c = max|x|",
     differentiable=("x",),
+    cost=definition.per_entry(2, definition.rows),
+    gradient_cost=definition.per_entry(5),
     gradient_formula="g·x/‖x‖, 0 at x = 0",
     check=family.require_rows,
 )

@@ -121,6 +121,8 @@ definition.operation(
         )
     },
     differentiable=("x",),
+    cost=definition.per_entry(7),
+    gradient_cost=definition.per_entry(16),
     gradient_formula="r·(g − mean g − y·mean(y g)), r = 1/√(v + ε)",
     condition=False,
     check=family.require_rows,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from harness.operations.definition import RUNNING, operation
+from harness.operations.definition import RUNNING, operation, per_entry
 from harness.registry import formulation
 
 MINUS_LN_2: Final = "-0.6931471805599453094172321214581766"
@@ -35,6 +35,8 @@ operation(
     algorithm="log(−expm1 x) above −ln 2, log1p(−eˣ) below",
     source=f"Mächler, Accurately computing log(1 − exp(−|a|)), Rmpfr package 2012; {RUNNING}",
     differentiable=("x",),
+    cost=per_entry(3),
+    gradient_cost=per_entry(6),
     gradient_formula="−g·eˣ/(1 − eˣ)",
     elementwise=True,
 )

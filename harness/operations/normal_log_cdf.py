@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.operations import normal_family as family
-from harness.operations.definition import operation
+from harness.operations.definition import operation, per_entry
 from harness.registry import formulation
 
 
@@ -35,6 +35,8 @@ operation(
     algorithm="log(½·erfcx t) − t², t = −x/√2, below −1, and log1p(−½·erfc(x/√2)) above",
     source=family.SOURCE,
     differentiable=("x",),
+    cost=per_entry(6),
+    gradient_cost=per_entry(10),
     gradient_formula="g·φ(x)/P(X ≤ x), φ(x) = exp(−x²/2)/√(2π)",
     gradient_stable=lambda xp, x: by_branches(xp, x, family.plain_tail),
     elementwise=True,

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from harness.errors import InputError
-from harness.operations.definition import operation
+from harness.operations.definition import operation, per_entry
 from harness.registry import ExactProblem, formulation
 
 SQRT_2_PI: Final = Decimal("2.5066282746310005024157652848110452530069867406099")
@@ -44,6 +44,8 @@ operation(
     stable=standard,
     algorithm="exp(−z²/2)/(σ·√(2π)), z = (x − μ)/σ",
     differentiable=("x", "mean", "deviation"),
+    cost=per_entry(7),
+    gradient_cost=per_entry(13),
     gradient_formula="g·y·(−z, z, z² − 1)/σ, z = (x − μ)/σ",
     check=check,
     elementwise=True,

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.operations import normal_family as family
-from harness.operations.definition import operation
+from harness.operations.definition import operation, per_entry
 from harness.registry import ExactProblem, formulation
 
 ROOT = "0.70710678118654752440084436210485"
@@ -29,6 +29,8 @@ operation(
     algorithm="½·erfc(−x/√2), as ½·exp(−t²)·erfcx t where it is small",
     source=family.SOURCE,
     differentiable=("x",),
+    cost=per_entry(3),
+    gradient_cost=per_entry(6),
     gradient_formula="g·exp(−x²/2)/√(2π)",
     gradient_stable=lambda xp, x: family.plain_tail(xp, x * -family.SQRT_HALF),
     elementwise=True,
@@ -43,6 +45,8 @@ operation(
     algorithm="½·erfc(x/√2), as ½·exp(−t²)·erfcx t where it is small",
     source=family.SOURCE,
     differentiable=("x",),
+    cost=per_entry(3),
+    gradient_cost=per_entry(6),
     gradient_formula="−g·exp(−x²/2)/√(2π)",
     gradient_stable=lambda xp, x: family.plain_tail(xp, x * family.SQRT_HALF),
     elementwise=True,
@@ -56,6 +60,8 @@ operation(
     stable=lambda xp, k: xp.erf(k * family.SQRT_HALF),
     algorithm="erf(k/√2)",
     differentiable=("k",),
+    cost=per_entry(2),
+    gradient_cost=per_entry(5),
     gradient_formula="g·2·exp(−k²/2)/√(2π)",
     check=check,
     elementwise=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.operations.definition import operation
+from harness.operations.definition import operation, per_entry
 from harness.registry import ExactProblem, formulation
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ operation(
     bound_formula="11u·|y| + ω",
     source="4 ulp as of elementary functions, √2 and a product; 2p − 1 is exact for p ≥ ¼ (Sterbenz 1974)",
     differentiable=("p",),
+    cost=per_entry(1),
+    gradient_cost=per_entry(5),
     gradient_formula="g·√(2π)·exp(y²/2)",
     elementwise=True,
 )

@@ -37,6 +37,8 @@ definition.operation(
         )
     },
     differentiable=("x",),
+    cost=definition.per_entry(3),
+    gradient_cost=definition.per_entry(8),
     gradient_formula="(g − y·Σ y g)/‖x‖, and g/ε where ‖x‖ < ε",
     condition=False,
     check=family.require_rows,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.operations.definition import operation
+from harness.operations.definition import operation, per_entry
 from harness.registry import formulation
 
 
@@ -28,6 +28,8 @@ operation(
     stable=half_angle,
     algorithm="2·sin²(x/2)",
     differentiable=("x",),
+    cost=per_entry(4),
+    gradient_cost=per_entry(6),
     gradient_formula="g·sin x",
     elementwise=True,
 )

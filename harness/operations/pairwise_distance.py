@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from harness.errors import InputError
 from harness.model import Written
 from harness.operations import definition
 from harness.operations import norms_family as family
-from harness.registry import ExactProblem, Parameter, formulation
+from harness.registry import Cost, ExactProblem, Parameter, formulation
 
 MODES: Final = ("direct", "matmul")
 
@@ -38,6 +38,14 @@ def check(problem: ExactProblem) -> None:
         raise InputError(f"the shapes are {told}", "two matrices with equally many columns are allowed")
 
 
+def cost(
+    shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], element_bytes: int
+) -> Cost:
+    """Count 3mkn: a difference, a square and an addition for each entry of each pair."""
+    (m, n), k = shapes["x"], shapes["y"][0]
+    return Cost(3 * m * k * n, (m * n + k * n + m * k) * element_bytes)
+
+
 definition.operation(
     name="pairwise_distance",
     title="Distances between rows",
@@ -51,6 +59,7 @@ definition.operation(
         "mode": Parameter("direct", "what torch.cdist is told to do; other formulations do not ask", MODES)
     },
     differentiable=("x", "y"),
+    cost=cost,
     gradient_formula="Σ_j g_ij·(x_i − y_j)/D_ij, 0 where D_ij = 0; of y with the other sign",
     condition=False,
     check=check,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.errors import InputError
-from harness.operations.definition import RUNNING, operation
+from harness.operations.definition import RUNNING, operation, per_entry
 from harness.registry import ExactProblem, formulation
 
 
@@ -44,6 +44,8 @@ operation(
     algorithm="−2t/(1 + √(1 − 4t·a/b)), t = c/b",
     source=f"{RUNNING}; the cancellation: Higham 2002, section 1.8",
     differentiable=("a", "b", "c"),
+    cost=per_entry(9),
+    gradient_cost=per_entry(20),
     gradient_formula="−g·(x², x, 1)/(2ax + b)",
     check=check,
     elementwise=True,

@@ -40,6 +40,8 @@ definition.operation(
         )
     },
     differentiable=("x",),
+    cost=definition.per_entry(4),
+    gradient_cost=definition.per_entry(10),
     gradient_formula="r·(g − y·Σ y g/n), r = 1/√(Σ_j x_j²/n + ε)",
     condition=False,
     check=family.require_rows,

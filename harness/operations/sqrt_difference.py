@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.operations.definition import operation
+from harness.operations.definition import operation, per_entry
 from harness.registry import formulation
 
 
@@ -30,6 +30,8 @@ operation(
     stable=conjugate,
     algorithm="1/(√(x+1) + √x)",
     differentiable=("x",),
+    cost=per_entry(5),
+    gradient_cost=per_entry(9),
     gradient_formula="−g/(2·√x·√(x+1)·(√(x+1) + √x))",
     elementwise=True,
 )

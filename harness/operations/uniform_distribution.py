@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.errors import InputError
-from harness.operations.definition import operation
+from harness.operations.definition import operation, per_entry
 from harness.registry import ExactProblem, formulation
 
 INPUTS = {"x": "any shape", "low": "the shape of x", "high": "the shape of x, above low"}
@@ -59,6 +59,8 @@ operation(
     stable=halved_density,
     algorithm="½/(high/2 − low/2)",
     differentiable=("low", "high"),
+    cost=per_entry(3),
+    gradient_cost=per_entry(6),
     gradient_formula="(g, −g)/(high − low)² inside, else 0",
     check=check,
     elementwise=True,
@@ -72,6 +74,8 @@ operation(
     stable=halved_distribution,
     algorithm="(x/2 − low/2)/(high/2 − low/2)",
     differentiable=("x", "low", "high"),
+    cost=per_entry(5),
+    gradient_cost=per_entry(10),
     gradient_formula="g·(1, y − 1, −y)/(high − low) inside, else 0",
     check=check,
     elementwise=True,
