@@ -180,13 +180,16 @@ def test_log_likelihoods_stay_within_their_bounds(dtype: str, backend: str) -> N
     for n in (1, 9, 300):
         f = rng.uniform(0.01, 2, n)
         within(Judged("log_likelihood", dtype, densities=f), "sum_of_logs", backend)
-        within(Judged("likelihood", dtype, densities=f), "exp_of_logs", backend)
+        wide = f * 2.0 ** rng.integers(-3, 4, n)
+        within(Judged("likelihood", dtype, densities=wide), "scaled", backend)
         inputs = {"x": 3 + 2 * rng.standard_normal(n), "mean": 2.5, "deviation": 1.75}
         found = Judged("normal_log_likelihood", dtype, **inputs)
         for name in ("closed_form", "library"):
             within(found, name, backend)
     found = Judged("log_likelihood", dtype, wrt=("densities",), densities=f, cotangent=-1.5)
     within(found, "sum_of_logs", backend)
+    found = Judged("likelihood", dtype, wrt=("densities",), densities=f[:40], cotangent=-1.5)
+    within(found, "scaled", backend)
     wrt = ("x", "mean", "deviation")
     within(Judged("normal_log_likelihood", dtype, wrt=wrt, cotangent=0.75, **inputs), "closed_form", backend)
 
@@ -198,6 +201,31 @@ def test_the_product_of_fair_flips_ends_one_flip_after_the_smallest_number(dtype
         found = Judged("log_likelihood", dtype, densities=np.full(n, 0.5))
         assert found.row("log_of_product", backend)["outcome"] == outcome
         within(found, "sum_of_logs", backend)
+
+
+@EVERY
+@DTYPED
+def test_a_likelihood_within_the_range_survives_partial_products_that_are_not(
+    dtype: str, backend: str
+) -> None:
+    small = float(DTYPES[dtype].storage.min_normal) ** 0.5
+    powers = 2.0 ** np.round(np.log2(small) * np.linspace(1, -1, 16))  # symmetric: the product is 1
+    for f, outcome in ((powers, "zeroed"), (powers[::-1], "overflow")):
+        found = Judged("likelihood", dtype, densities=f)
+        assert found.row("product", backend)["outcome"] == outcome
+        assert found.outputs("scaled", backend)["y"] == value(found) == 1
+    assert Judged("likelihood", dtype, densities=[0.5, 0, 2]).outputs("scaled", backend)["y"] == 0
+
+
+@DTYPED
+def test_wrong_likelihoods_are_caught(dtype: str) -> None:
+    f = np.random.default_rng(11).uniform(0.3, 0.9, 6)
+    found = Judged("likelihood", dtype, densities=f)
+    right, u = found.exact(), float(DTYPES[dtype].storage.unit_roundoff)
+    assert found.passes(right)
+    assert found.passes(right * (1 + 8 * u))  # of 18u: three roundings for each of six factors
+    for wrong in (0 * right, Judged("likelihood", dtype, densities=f[:-1]).exact(), right * (1 + 24 * u)):
+        assert not found.passes(wrong)
 
 
 @DTYPED
