@@ -48,7 +48,7 @@ def bound(
 def gradient_bound(
     problem: ExactProblem, reference: Reference, precision: Precision
 ) -> Mapping[str, NDArray[np.float64]]:
-    """Return log2 of (6n + 4)u·|g·L/f_i| + 2(|g| + 1)ω: 3n roundings of partial products, and as many back."""
+    """Return log2 of (6n + 4)u·|g·L/f_i| + 2(|g| + 1)ω: 3n roundings of products, and as many back."""
     import numpy as np
 
     f, g = problem.inputs["densities"], float(np.abs(problem.inputs[COTANGENT]))
