@@ -13,7 +13,7 @@ from harness.registry import Cost, ExactProblem, formulation
 
 
 def definition(xp: Any, k: Any, p: Any) -> Any:
-    """p where k is 1, 1 − p where it is 0."""
+    """Return p where k is 1, 1 − p where it is 0."""
     return xp.where(xp.equal(k, xp.scalar(0)), 1 - p, p)
 
 
@@ -50,7 +50,6 @@ operation(
     inputs={"k": "any shape, 0 or 1", "p": "the shape of k, in [0, 1]"},
     definition=definition,
     stable=by_logarithms,
-    gradient_stable=by_logarithms,
     algorithm="exp(k ln p + (1 − k) ln(1 − p))",
     differentiable=("p",),
     gradient_formula="g where k is 1, −g where it is 0",
