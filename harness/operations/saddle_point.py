@@ -3,9 +3,10 @@
     k! = √(2πk)·(k/e)^k·e^δ(k),    δ(k) = 1/(12k) − 1/(360k³) + …
     D(k, m) = k·ln(k/m) + m − k,   the deviance of a count k from its expectation m
 
-Where lgamma's differences cancel numbers of size n ln n, these are as small as the logarithm of the probability
-itself: its absolute error does not grow with n (Loader, Fast and Accurate Computation of Binomial Probabilities,
-2000). Functions of namespaces only, so that formulations, error analysis and tapes take them alike.
+Where lgamma's differences cancel numbers of size n ln n, these are as small as the logarithm of the
+probability itself: its absolute error does not grow with n (Loader, Fast and Accurate Computation of Binomial
+Probabilities, 2000). Functions of namespaces only, so that formulations, error analysis and tapes take them
+alike.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ SMALL: Final = tuple(
     )
 )
 """δ(1) to δ(15)."""
-SERIES: Final = tuple(Fraction(1, d) for d in (12, 360, 1260, 1680, 1188)) + (Fraction(691, 360360),)
+SERIES: Final = (*tuple(Fraction(1, d) for d in (12, 360, 1260, 1680, 1188)), Fraction(691, 360360))
 """Of alternating signs, of 1/k, 1/k³, …: what is left out is 1.4·10⁻¹⁸ at 16, an eightieth of float64's u."""
 TERMS: Final = 8
 """Of the deviance's series, whose rest is 10⁻¹⁸ of it where |k − m| = (k + m)/10."""
