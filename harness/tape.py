@@ -267,7 +267,7 @@ HALF_SQRT_PI: Final = "0.8862269254527580136490837416705725913987747280611935641
 SQRT_2_PI: Final = "2.5066282746310005024157652848110452530069867406099383166299235763422936546078419749"
 
 
-def _half_squared(xp: Any, x: Any) -> Any:
+def _exp_of_minus_square(xp: Any, x: Any) -> Any:
     return xp.exp(xp.negative(xp.square(x)))
 
 
@@ -392,9 +392,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "sinh": _through(lambda xp, y, x: xp.cosh(x)),
     "cosh": _through(lambda xp, y, x: xp.sinh(x)),
     "tanh": _through(lambda xp, y, x: _one_minus_square(xp, y)),
-    "erf": _through(lambda xp, y, x: xp.multiply(_constant(xp, TWO_BY_SQRT_PI), _half_squared(xp, x))),
+    "erf": _through(lambda xp, y, x: xp.multiply(_constant(xp, TWO_BY_SQRT_PI), _exp_of_minus_square(xp, x))),
     "erfc": _through(
-        lambda xp, y, x: xp.negative(xp.multiply(_constant(xp, TWO_BY_SQRT_PI), _half_squared(xp, x)))
+        lambda xp, y, x: xp.negative(xp.multiply(_constant(xp, TWO_BY_SQRT_PI), _exp_of_minus_square(xp, x)))
     ),
     "erfcx": _through(
         lambda xp, y, x: xp.subtract(xp.multiply(_two(xp), xp.multiply(x, y)), _constant(xp, TWO_BY_SQRT_PI))
@@ -432,7 +432,7 @@ _LOGIC: Final = frozenset(
     {"equal", "less", "greater", "logical_and", "logical_or", "logical_not"}
     | {"isfinite", "isinf", "isnan", "any", "all"}
 )
-_CONSTANT: Final = _LOGIC | {"sign", "detach", "zeros_like", "floor", "digamma"}
+_CONSTANT: Final = _LOGIC | {"sign", "detach", "zeros_like", "floor"}
 """Functions that no gradient flows through."""
 _PLAIN: Final = frozenset({"scalar", "zeros", "full", "eye"})
 """Functions that take no arrays."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -120,6 +122,24 @@ def test_what_balls_cannot_tell_from_zero_is_known_to_be_tiny_not_to_be_zero() -
     assert y.kind.tolist() == [ElementClass.FINITE]
     assert y.radius_log2[0] <= -1074 - 10  # what is known of it: a thousandth of the smallest number at most
     assert y.hi[0] == 0
+
+
+def test_an_infinity_beside_a_ball_that_may_be_0() -> None:
+    x, above = np.array([1.0]), np.array([np.nextafter(1.0, 2.0)])
+
+    def kind(operation: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> int:
+        def definition(xp: Any, x: Any, y: Any) -> Any:
+            return operation(xp, xp.scalar(INF), xp.exp(y) - xp.exp(x))
+
+        (found,) = certified_values(definition, [x, y], {}, FLOAT64)
+        return int(found.kind[0])
+
+    assert kind(lambda xp, infinity, d: infinity + d, x, x) == ElementClass.POS_INF
+    assert kind(lambda xp, infinity, d: infinity * d, x, above) == ElementClass.POS_INF
+    assert kind(lambda xp, infinity, d: infinity / d, above, x) == ElementClass.NEG_INF
+    # no precision can tell that it is 0, where inf·0 is NaN
+    assert kind(lambda xp, infinity, d: infinity * d, x, x) == ElementClass.UNDECIDED
+    assert kind(lambda xp, infinity, d: xp.sign(d), x, x) == ElementClass.UNDECIDED
 
 
 def test_a_comparison_without_an_answer_raises() -> None:

@@ -9,6 +9,8 @@ An element is one of
             beyond `LARGEST` bits
     float   +inf, −inf or nan: what is no real number, with the limits and the indeterminate forms of
             IEEE 754-2019 (chapter 9.2); zeros have no sign, and a division by 0 is undefined
+
+A ball without bounds is what is not known at this precision, and may be at a higher one.
 """
 
 from __future__ import annotations
@@ -69,7 +71,10 @@ def _kept(x: fmpq) -> Element:
 def add(a: Element, b: Element) -> Element:
     """Return a + b."""
     if type(a) is float or type(b) is float:
-        return _special(a) + _special(b)
+        if type(a) is type(b):
+            return a + b
+        special, real = (a, b) if type(a) is float else (b, a)
+        return special if math.isnan(special) or _bounded(real) else arb.nan()
     if type(a) is fmpq and type(b) is fmpq:
         return _kept(a + b)
     return ball(a) + ball(b)
@@ -87,7 +92,9 @@ def _negative(a: Element) -> Element:
 def multiply(a: Element, b: Element) -> Element:
     """Return a·b; an exact 0 times a ball is 0."""
     if type(a) is float or type(b) is float:
-        return _special(a) * _special(b)
+        if type(a) is type(b):
+            return a * b
+        return _by_sign(a, b) if type(a) is float else _by_sign(b, a)
     if type(a) is fmpq and type(b) is fmpq:
         return _kept(a * b)
     if (type(a) is fmpq and a == 0) or (type(b) is fmpq and b == 0):
@@ -98,9 +105,11 @@ def multiply(a: Element, b: Element) -> Element:
 def divide(a: Element, b: Element) -> Element:
     """Return a/b; undefined where b is 0."""
     if type(a) is float or type(b) is float:
-        if type(b) is float:
-            return NAN if type(a) is float or math.isnan(b) else ZERO
-        return a * _sign(b) if _sign(b) else NAN
+        if type(a) is float:
+            return NAN if type(b) is float else _by_sign(a, b)
+        if math.isnan(b):
+            return NAN
+        return ZERO if _bounded(a) else arb.nan()
     if type(b) is fmpq:
         if b == 0:
             return NAN
@@ -111,9 +120,17 @@ def divide(a: Element, b: Element) -> Element:
     return ball(a) / ball(b)
 
 
-def _special(x: Element) -> float:
-    """Return an element as the float that decides a sum or product with one that is not finite."""
-    return x if type(x) is float else _sign(x)
+def _bounded(x: Element) -> bool:
+    """Return whether it is known that a real element is no infinity."""
+    return type(x) is fmpq or bool(x.is_finite())
+
+
+def _by_sign(special: float, x: Element) -> Element:
+    """Return an infinity, or NaN, times or over a real element; not known while a ball holds 0 and more."""
+    if math.isnan(special):
+        return NAN
+    sign = _sign(x)
+    return arb.nan() if math.isnan(sign) else special * sign
 
 
 def _sign(x: Element) -> float:
@@ -133,7 +150,9 @@ def _absolute(x: Element) -> Element:
 
 def _signum(x: Element) -> Element:
     found = _sign(x)
-    return NAN if math.isnan(found) else fmpq(int(found))
+    if math.isnan(found):
+        return NAN if type(x) is float else arb.nan()
+    return fmpq(int(found))
 
 
 def _sqrt(x: Element) -> Element:

@@ -12,8 +12,8 @@ order: (n − 1)·u_acc·Σ(|v| + e) (Jeannerod & Rump 2013, theorem 3.1, whatev
 storage format. Elementary functions are allowed `ULPS` units in the last place, each at most 2u of them.
 
 The values themselves have float64's errors, which e covers: a magnitude is |v| + e. So the bound of an
-expression is what *that* algorithm guarantees for *these* inputs, in any of our formats; overflow in between
-is not covered.
+expression is what *that* algorithm guarantees for *these* inputs, in any of our formats. Overflow in between
+is not covered, nor that errors may decide a comparison otherwise: branches are those of the values.
 """
 
 from __future__ import annotations
