@@ -79,7 +79,9 @@ OPERATION = operation(
         "s = √((C_jj − E_jj)(C_kk − E_kk)), E the bound of the covariance; at most 2"
     ),
     differentiable=("x",),
-    gradient_formula="Jᵀg of correlation",
+    gradient_formula=(
+        "r_ij = Σ_k (g_jk + g_kj)·(z_ik − y_jk·z_ij)/s_j, z_ij = (x_ij − m_j)/s_j, s_j² = Σ_i (x_ij − m_j)²"
+    ),
     source=family.TWO_PASS,
     check=covariance.check,
     cost=covariance.cost,

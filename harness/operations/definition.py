@@ -56,7 +56,7 @@ def operation(
     formula: str,
     inputs: Mapping[str, str],
     definition: Expression,
-    algorithm: str,
+    algorithm: str = "",
     stable: Expression | None = None,
     bound: Bound | None = None,
     gradient_bound: Bound | None = None,
@@ -82,7 +82,7 @@ def operation(
     Parameters
     ----------
     algorithm
-        The stable algorithm in words, for `bound_formula`.
+        The stable algorithm in words: makes `bound_formula` where that is left out.
     bound, gradient_bound
         Bounds that tell more than running error analysis of `stable` does, with `bound_formula` and
         `gradient_bound_formula`.
@@ -95,8 +95,8 @@ def operation(
     condition
         Whether Σ|x_i ∂y/∂x_i| / |y| is a quantity: of elementwise functions and of one scalar output.
     options
-        Further fields of `Operation`: `elementwise`, `signed_zero`, `normwise`, `storage`. Where the zeros of
-        an elementwise function have signs, that of an input 0 is its result's (IEEE 754-2019, 9.2.1).
+        Further fields of `Operation`: `elementwise`, `signed_zero`, `normwise`, `judge`, `storage`. Where
+        zeros of an elementwise function have signs, that of an input 0 is its result's (IEEE 754-2019, 9.2.1).
     """
     algorithmic = stable or definition
     pair = definition, algorithmic

@@ -12,7 +12,7 @@ digits are lost:
     erfc                1 − erf x is 0 where erf x rounds to 1
     cbrt                ln|x|/3 is rounded: relative error u·|ln x|/3
     sigmoid             e^x/(1 + e^x) is ∞/∞ beyond ln Ω
-    softplus            ln(1 + e^x) overflows beyond ln Ω, and is 0 where e^x < u/2
+    softplus            ln(1 + e^x) overflows beyond ln Ω, and is 0 where e^x ≤ u
     log2, log10, tan    two functions and a division: a few units in the last place, no cancellation
 """
 

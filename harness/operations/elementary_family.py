@@ -12,16 +12,14 @@ and the case says so.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.formats import FORMATS
-from harness.model import Written
-from harness.operations.definition import operation
+from harness.operations.definition import operation, per_entry
 from harness.operations.shifted_exponentials import AT_LEAST_SINGLE, at_least_single
-from harness.registry import COTANGENT, Cost, ExactProblem, Thunk, formulation
+from harness.registry import COTANGENT, ExactProblem, Thunk, formulation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +119,6 @@ def register(function: Function) -> None:
         definition=function.definition or own,
         stable=function.stable or own,
         gradient_definition=function.gradient_definition,
-        algorithm="the library's own function",
         bound=bound,
         gradient_bound=gradient_bound,
         bound_formula=f"{limit} ulp of y, in 16 bits ½ + {limit}·2^(p−24) of one, and ω; 0 where y = 0",
@@ -129,7 +126,7 @@ def register(function: Function) -> None:
         source=function.source,
         differentiable=("x",),
         gradient_formula=f"g·({function.slope_formula})",
-        cost=_cost,
+        cost=per_entry(1),
         elementwise=True,
         signed_zero=True,
     )
@@ -183,9 +180,3 @@ def _built(form: Form) -> Callable[..., Thunk]:
         return thunk
 
     return build
-
-
-def _cost(shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], itemsize: int) -> Cost:
-    """Return one evaluation an element, one read and one write."""
-    size = math.prod(shapes["x"])
-    return Cost(size, 2 * size * itemsize)

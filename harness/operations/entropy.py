@@ -29,7 +29,7 @@ operation(
     definition=meant,
     algorithm="−Σ p·log p, 0 where p is 0",
     differentiable=("p",),
-    gradient_formula="−g·(ln p_i + 1)/ln base",
+    gradient_formula="−g·(ln p_i + 1)/ln base, and 0 where p_i = 0, as of a term left out",
     cost=logs.cost(3),
     check=logs.require_equal_shapes,
 )

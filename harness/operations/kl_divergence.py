@@ -40,7 +40,7 @@ operation(
     stable=in_log_space,
     algorithm="Σ p·(ln p − ln q), 0 where p is 0",
     differentiable=("p", "q"),
-    gradient_formula="∂p: g·(ln(p_i/q_i) + 1); ∂q: −g·p_i/q_i",
+    gradient_formula="∂p: g·(ln(p_i/q_i) + 1), 0 where p_i = 0, as of a term left out; ∂q: −g·p_i/q_i",
     cost=logs.cost(5),
     check=logs.require_equal_shapes,
 )

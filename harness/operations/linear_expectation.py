@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import InputError
 from harness.model import Written
-from harness.operations.definition import operation
-from harness.registry import Cost, ExactProblem, Parameter, Thunk, formulation
+from harness.operations.definition import one, operation, per_entry
+from harness.registry import ExactProblem, Parameter, Thunk, formulation
 
 
 def definition(xp: Any, x: Any, y: Any, *, a: Written, b: Written) -> Any:
@@ -21,12 +20,6 @@ def check(problem: ExactProblem) -> None:
     x, y = problem.inputs["x"], problem.inputs["y"]
     if x.ndim != 1 or x.shape != y.shape:
         raise InputError(f"x and y have shapes {list(x.shape)} and {list(y.shape)}; allowed: one length")
-
-
-def cost(shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], itemsize: int) -> Cost:
-    """Count two products and two additions an entry, and one read of both."""
-    n = shapes["x"][0]
-    return Cost(4 * n, (2 * n + 1) * itemsize)
 
 
 OPERATION = operation(
@@ -44,7 +37,7 @@ OPERATION = operation(
         "b": Parameter(1, "factor of y", kind="number"),
     },
     check=check,
-    cost=cost,
+    cost=per_entry(4, one),
 )
 
 

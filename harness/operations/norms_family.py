@@ -2,7 +2,7 @@
 
 The sum of squares overflows where an entry passes √Ω, and loses digits where squares are subnormal, below
 √(min normal), though the norm itself is a number in range. Relative to the largest entry, c = max|x|, no
-square passes 1, and those that underflow lose ω of a sum of at least 1 (Higham 2002, section 27.8; LAPACK's
+square passes 1, and those that underflow lose ω of a sum of at least 1 (Higham 2002, section 27.8; the BLAS's
 nrm2).
 """
 

@@ -68,7 +68,9 @@ def stirling_error(xp: Any, k: Any) -> Any:
 
 
 def deviance(xp: Any, k: Any, m: Any) -> Any:
-    """Return D(k, m) for k > 0: near m by a series in v = (k − m)/(k + m), all of whose terms are positive.
+    """Return D(k, m) for k > 0: near m by a series in v = (k − m)/(k + m).
+
+    Its terms have one sign for k > m; for k < m those after the first take a thirtieth of it away at most.
 
     The quotient is taken as m/k, which may underflow where m is tiny but never overflows.
     """

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from harness.errors import InputError
 from harness.model import Written
-from harness.registry import Cost, ExactProblem
+from harness.registry import COTANGENT, Cost, ExactProblem
 
 Logarithm = Callable[[Any], Any]
 Guard = Callable[[Any], Logarithm]
@@ -79,10 +79,10 @@ def plus(size: str) -> Guard:
 
 
 GUARDS: Final[Mapping[str, tuple[str, Guard]]] = {
-    "clip_1e15": ("p clipped to [1e-15, 1 − 1e-15], as scikit-learn up to 1.2", clip("1e-15")),
+    "clip_1e15": ("p clipped to [1e-15, 1 − 1e-15], as scikit-learn up to 1.1", clip("1e-15")),
     "clip_1e12": ("p clipped to [1e-12, 1 − 1e-12]", clip("1e-12")),
     "clip_1e7": ("p clipped to [1e-7, 1 − 1e-7], as Keras", clip("1e-7")),
-    "clip_eps": ("p clipped to [eps, 1 − eps] of the dtype, as scikit-learn since 1.3", clip(None)),
+    "clip_eps": ("p clipped to [eps, 1 − eps] of the dtype, as scikit-learn since 1.2", clip(None)),
     "plus_1e15": ("p + 1e-15", plus("1e-15")),
     "plus_1e12": ("p + 1e-12", plus("1e-12")),
     "plus_1e9": ("p + 1e-9", plus("1e-9")),
@@ -92,7 +92,7 @@ GUARDS: Final[Mapping[str, tuple[str, Guard]]] = {
 
 def require_equal_shapes(problem: ExactProblem, *, rows: bool = True) -> None:
     """Raise InputError unless all inputs have one shape, with something along the last axis if `rows`."""
-    shapes = {n: list(x.shape) for n, x in problem.inputs.items() if n in ("x", "z", "p", "q", "y", "target")}
+    shapes = {name: list(x.shape) for name, x in problem.inputs.items() if name != COTANGENT}
     first = next(iter(shapes.values()))
     if any(shape != first for shape in shapes.values()):
         told = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
