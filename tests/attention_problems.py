@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import mpmath
@@ -21,6 +22,7 @@ from harness.registry import (
     find_gradient,
     support,
 )
+from harness.tape import differentiated
 
 catalogue.load()
 
@@ -91,12 +93,14 @@ def run(problem: ExactProblem, name: str, backend: str) -> tuple[list[np.ndarray
         thunk: Callable[[], Any] = found.build(xp, *values, **problem.parameters)
         return thunk
 
+    positions = [list(problem.inputs).index(i) for i in problem.with_respect_to]
+    own = find_gradient(problem.operation, name, backend)
     if backward and library.autograd:
-        positions = [list(problem.inputs).index(i) for i in problem.with_respect_to]
         thunk = library.differentiated(build, arrays[:-1], positions, arrays[-1])
+    elif backward and own is None:
+        written = partial(found.build, **problem.parameters)
+        thunk = differentiated(written, xp, arrays[:-1], positions, arrays[-1])
     elif backward:
-        own = find_gradient(problem.operation, name, backend)
-        assert own is not None
         thunk = own.build(xp, *arrays, with_respect_to=problem.with_respect_to, **problem.parameters)
     else:
         thunk = build(*arrays)
