@@ -96,7 +96,8 @@ def operation(
         Whether Σ|x_i ∂y/∂x_i| / |y| is a quantity: of elementwise functions and of one scalar output.
     options
         Further fields of `Operation`: `elementwise`, `signed_zero`, `normwise`, `judge`, `storage`. Where
-        zeros of an elementwise function have signs, that of an input 0 is its result's (IEEE 754-2019, 9.2.1).
+        zeros of an elementwise function have signs, an input 0 gives its result of 0 its own (IEEE 754-2019,
+        9.2.1).
     """
     algorithmic = stable or definition
     pair = definition, algorithmic

@@ -303,11 +303,14 @@ FUNCTIONS: Final[dict[str, Callable[[Element], Element]]] = {
     ),
     "erfinv": _function("erfinv", exact={-1: -INF, 0: ZERO, 1: INF}, domain=(-1, 1)),
     "ndtri": _ndtri,
-    "lgamma": _function("lgamma", exact={1: ZERO, 2: ZERO}, high=INF, domain=(0, None)),
-    "digamma": _function("digamma", high=INF, domain=(0, None)),
+    "lgamma": _function("lgamma", exact={0: INF, 1: ZERO, 2: ZERO}, high=INF, domain=(0, None)),
+    "digamma": _function("digamma", exact={0: NAN}, high=INF, domain=(0, None)),
     "floor": lambda x: x if type(x) is float else fmpq(math.floor(Fraction(int(x.p), int(x.q)))),
 }
-"""Functions of one element. atan at ±inf is ±π/2, below; sin, cos and tan have no limits there."""
+"""Functions of one element. atan at ±inf is ±π/2, below; sin, cos and tan have no limits there.
+
+lgamma and digamma are those of x ≥ 0.
+"""
 
 
 def _atan(x: Element) -> Element:

@@ -160,8 +160,11 @@ def _trigamma(x: Floats) -> Floats:
     return np.asarray(scipy.special.polygamma(1, x))
 
 
-def _tan_slope(x: Floats) -> Floats:
-    return np.asarray(1 + np.tan(x) ** 2)
+def _tan_slope(low: Floats, high: Floats) -> Floats:
+    """Return the larger of 1 + tan² at the ends; there is none where a pole lies between."""
+    branches = [np.floor(x / math.pi + 0.5) for x in (low, high)]
+    ends = _at_ends(lambda x: np.asarray(1 + np.tan(x) ** 2))(low, high)
+    return np.where(branches[0] == branches[1], ends, np.inf)
 
 
 def _by_root(x: Floats) -> Floats:
@@ -197,7 +200,7 @@ _VALUES: Final[dict[str, tuple[Callable[[Floats], Floats], Slope]]] = {
     "log1p": (np.log1p, _at_ends(lambda x: 1 / np.maximum(1 + x, 0.0))),
     "sin": (np.sin, _unit),
     "cos": (np.cos, _unit),
-    "tan": (np.tan, _at_ends(_tan_slope)),
+    "tan": (np.tan, _tan_slope),
     "asin": (np.arcsin, _at_ends(_by_root)),
     "acos": (np.arccos, _at_ends(_by_root)),
     "atan": (np.arctan, _near_zero(lambda x: 1 / (1 + x * x))),
