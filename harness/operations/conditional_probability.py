@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from harness.errors import InputError
-from harness.model import Written
-from harness.operations.definition import operation
-from harness.registry import Cost, ExactProblem, formulation
+from harness.operations.definition import operation, per_entry
+from harness.registry import ExactProblem, formulation
 
 
 def definition(xp: Any, likelihood: Any, prior: Any, evidence: Any) -> Any:
@@ -38,14 +37,6 @@ def check(problem: ExactProblem) -> None:
         raise InputError("evidence holds 0: nothing is conditional on what cannot happen", "use P(B) > 0")
 
 
-def cost(shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], itemsize: int) -> Cost:
-    """Return a product and a quotient an element; three reads and one write."""
-    import math
-
-    size = math.prod(shapes["likelihood"])
-    return Cost(2 * size, 4 * size * itemsize)
-
-
 operation(
     name="conditional_probability",
     title="Conditional probability by Bayes' rule",
@@ -61,7 +52,8 @@ operation(
     differentiable=("likelihood", "prior"),
     gradient_formula="g·P(A)/P(B), g·P(B|A)/P(B)",
     check=check,
-    cost=cost,
+    cost=per_entry(2),
+    elementwise=True,
 )
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 from harness.errors import InputError
 from harness.operations.definition import operation, per_entry
 from harness.registry import ExactProblem, formulation
+from harness.tape import SQRT_2_PI
 
-SQRT_2_PI: Final = Decimal("2.5066282746310005024157652848110452530069867406099")
+ROOT_2_PI: Final = Decimal(SQRT_2_PI)
 
 
 def definition(xp: Any, x: Any, mean: Any, deviation: Any) -> Any:
@@ -22,7 +23,7 @@ def definition(xp: Any, x: Any, mean: Any, deviation: Any) -> Any:
 def standard(xp: Any, x: Any, mean: Any, deviation: Any) -> Any:
     """Return the same, rounded: the quotient first, then its square."""
     z = (x - mean) / deviation
-    return xp.exp(z * z * -0.5) / (deviation * SQRT_2_PI)
+    return xp.exp(z * z * -0.5) / (deviation * ROOT_2_PI)
 
 
 def check(problem: ExactProblem) -> None:
@@ -68,7 +69,7 @@ def naive(xp: Any, x: Any, mean: Any, deviation: Any) -> Callable[[], Any]:
 @formulation("normal_pdf", "standardised", title="exp(−z²/2)/√(2π)/σ, z = (x − μ)/σ")
 def standardised(xp: Any, x: Any, mean: Any, deviation: Any) -> Callable[[], Any]:
     """Divide by σ before squaring."""
-    half, root = xp.scalar("-0.5"), xp.scalar("2.50662827463100050241576528481104525300698674")
+    half, root = xp.scalar("-0.5"), xp.scalar(ROOT_2_PI)
 
     def thunk() -> Any:
         z = xp.divide(xp.subtract(x, mean), deviation)

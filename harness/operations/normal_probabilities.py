@@ -10,8 +10,6 @@ from harness.operations import normal_family as family
 from harness.operations.definition import operation, per_entry
 from harness.registry import ExactProblem, formulation
 
-ROOT = "0.70710678118654752440084436210485"
-
 
 def check(problem: ExactProblem) -> None:
     """Refuse numbers of deviations below 0."""
@@ -74,21 +72,21 @@ def cdf_by_erf(xp: Any, x: Any) -> Callable[[], Any]:
 
     The derivative is that of erf and has no such sum.
     """
-    half, one, root = xp.scalar("0.5"), xp.scalar(1), xp.scalar(ROOT)
+    half, one, root = xp.scalar("0.5"), xp.scalar(1), xp.scalar(family.SQRT_HALF)
     return lambda: xp.multiply(half, xp.add(one, xp.erf(xp.multiply(x, root))))
 
 
 @formulation("normal_cdf", "erfc", title="½·erfc(−x/√2)")
 def cdf_by_erfc(xp: Any, x: Any) -> Callable[[], Any]:
     """Compute the small number itself."""
-    half, root = xp.scalar("0.5"), xp.scalar(ROOT)
+    half, root = xp.scalar("0.5"), xp.scalar(family.SQRT_HALF)
     return lambda: xp.multiply(half, xp.erfc(xp.negative(xp.multiply(x, root))))
 
 
 @formulation("normal_tail", "complement", title="1 − ½·erfc(−x/√2)")
 def complement(xp: Any, x: Any) -> Callable[[], Any]:
     """Subtract from 1: 0 from where P(X > x) is u/2 on, 8.29 in float64."""
-    half, one, root = xp.scalar("0.5"), xp.scalar(1), xp.scalar(ROOT)
+    half, one, root = xp.scalar("0.5"), xp.scalar(1), xp.scalar(family.SQRT_HALF)
 
     def thunk() -> Any:
         return xp.subtract(one, xp.multiply(half, xp.erfc(xp.negative(xp.multiply(x, root)))))
@@ -99,14 +97,14 @@ def complement(xp: Any, x: Any) -> Callable[[], Any]:
 @formulation("normal_tail", "erfc", title="½·erfc(x/√2)")
 def tail_by_erfc(xp: Any, x: Any) -> Callable[[], Any]:
     """Compute the small number itself."""
-    half, root = xp.scalar("0.5"), xp.scalar(ROOT)
+    half, root = xp.scalar("0.5"), xp.scalar(family.SQRT_HALF)
     return lambda: xp.multiply(half, xp.erfc(xp.multiply(x, root)))
 
 
 @formulation("normal_within", "difference", title="½·erfc(−k/√2) − ½·erfc(k/√2)")
 def difference(xp: Any, k: Any) -> Callable[[], Any]:
     """Subtract one value of the distribution function from another: for small k two halves."""
-    half, root = xp.scalar("0.5"), xp.scalar(ROOT)
+    half, root = xp.scalar("0.5"), xp.scalar(family.SQRT_HALF)
 
     def thunk() -> Any:
         t = xp.multiply(k, root)
@@ -119,5 +117,5 @@ def difference(xp: Any, k: Any) -> Callable[[], Any]:
 @formulation("normal_within", "erf", title="erf(k/√2)")
 def within_by_erf(xp: Any, k: Any) -> Callable[[], Any]:
     """Call the function that this is."""
-    root = xp.scalar(ROOT)
+    root = xp.scalar(family.SQRT_HALF)
     return lambda: xp.erf(xp.multiply(k, root))

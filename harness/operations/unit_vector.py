@@ -15,19 +15,19 @@ from harness.registry import formulation
 
 
 def meant(xp: Any, x: Any) -> Any:
-    """x/‖x‖, and 0 for 0: the norm of zeros is not taken, so that nothing of it is differentiated."""
-    squares = xp.sum(xp.square(x), axis=-1, keepdims=True)
-    empty = xp.equal(squares, xp.scalar(0))
-    return xp.where(empty, xp.scalar(0), x / xp.sqrt(xp.where(empty, xp.scalar(1), squares)))
+    """x/‖x‖, and 0 for 0: it is divided by 1 there, so that nothing of the norm is differentiated."""
+    return _over(xp, x, family.root_of_squares(xp, x, keepdims=True))
 
 
 def stable(xp: Any, x: Any) -> Any:
     """t/√Σ t², t = x/max|x|."""
-    largest = xp.detach(xp.max(xp.abs(x), axis=-1, keepdims=True))
-    empty = xp.equal(largest, xp.scalar(0))
-    t = x / xp.where(empty, xp.scalar(1), largest)
-    squares = xp.sum(xp.square(t), axis=-1, keepdims=True)
-    return xp.where(empty, xp.scalar(0), t / xp.sqrt(xp.where(empty, xp.scalar(1), squares)))
+    t = family.relative(xp, x)[1]
+    return _over(xp, t, family.root_of_relative(xp, t))
+
+
+def _over(xp: Any, x: Any, length: Any) -> Any:
+    empty = xp.equal(length, xp.scalar(0))
+    return xp.where(empty, xp.scalar(0), x / xp.where(empty, xp.scalar(1), length))
 
 
 definition.operation(
