@@ -16,6 +16,7 @@ from harness.formats import DTYPES, FORMATS
 from harness.model import InputSpec, Problem
 from harness.recipes import make_inputs
 from harness.recipes.function_arguments import half_pi_multiples
+from harness.registry import RECIPES
 
 catalogue.load()
 
@@ -67,6 +68,33 @@ def test_edges_are_those_of_the_format_and_of_the_function() -> None:
     base = made("float16", which="edges").size
     assert x.size == base + 10  # 1e6 is beyond the format
     assert made("float16", which="edges", half_pi=True).size == base + 2 * 16
+
+
+def test_what_lies_beside_a_point_has_its_sign_and_is_a_number_of_the_format() -> None:
+    base = made("float16", which="edges")
+
+    def beside(point: str) -> list[float]:
+        x = made("float16", which="edges", near=[Decimal(point)])
+        assert np.array_equal(x[x.size - base.size :], base, equal_nan=True)
+        return sorted(x[: x.size - base.size])
+
+    assert beside("-1") == [-1 - 2.0**-9, -1 - 2.0**-10, -1, -1 + 2.0**-11, -1 + 2.0**-10]
+    assert beside("65504") == [65440, 65472, 65504]  # beyond is no number
+    assert beside("0") == [0, 2.0**-24, 2.0**-23]
+    assert beside("-1e6") == []
+
+
+def test_multiples_of_half_pi_come_with_both_signs() -> None:
+    x = made("float16", which="edges", half_pi=True)
+    for multiple in half_pi_multiples(FORMATS["float16"]):
+        assert {multiple, -multiple} <= set(x)
+
+
+def test_how_many_there_are_is_known_of_random_ones_only() -> None:
+    elements = RECIPES["function_arguments"].elements
+    assert [elements({"which": w}) for w in ("random", "edges", "every")] == [2000, None, None]
+    assert elements({"which": "random", "count": 7}) == 7
+    assert elements({"which": "edges", "count": 7}) is None
 
 
 def test_random_arguments_stay_within_the_format() -> None:
