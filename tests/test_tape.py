@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 
-from harness import catalogue
+from harness import catalogue, tape
 from harness.formats import DTYPES, Precision
 from harness.reference.definitions import certified_gradients
 from harness.reference.running_error import RunningErrors
@@ -29,7 +30,21 @@ EXPRESSIONS = {
     "normal": lambda xp, x, y: xp.erfcx(x) * xp.erfinv(x) + xp.ndtri(y),
     "selection": lambda xp, x, y: xp.where(xp.greater(x, xp.scalar(0)), x * y, xp.abs(x)),
     "extremes": lambda xp, x, y: xp.maximum(x, y) - xp.minimum(x, y) + xp.max(x, axis=-1, keepdims=True),
+    # At 0.1 an entry meets the limit, two are largest, and there is |0|; below 0.2 two are smallest.
+    "ties": lambda xp, x, y: (
+        xp.maximum(x, xp.scalar(0.1)) * y
+        + xp.minimum(x, xp.scalar(0.1))
+        + xp.abs(x - 0.1)
+        + xp.max(xp.minimum(x, xp.scalar(0.1)), axis=-1, keepdims=True) * 3
+        + xp.reshape(xp.min(xp.maximum(x, xp.scalar(0.2)), axis=1), (2, 1))
+    ),
     "sums": lambda xp, x, y: xp.sum(x * y, axis=-1) * xp.mean(x, axis=1) + xp.mean(y) - xp.min(x, axis=1),
+    "axes": lambda xp, x, y: (
+        xp.mean(xp.concat([x, y, x * y], axis=-2), axis=-2) * y[0]
+        + xp.sum(xp.stack([y, y], axis=0), axis=0)
+        + xp.mean(x * y, axis=-1, keepdims=True)
+        + xp.mean(x) * xp.sum(x * x)
+    ),
     "shapes": lambda xp, x, y: xp.matmul(xp.transpose(x), xp.reshape(xp.sum(x * y, axis=-1), (2, 1))),
     "pieces": lambda xp, x, y: xp.concat([x[:, :1], x[:, 1:] * y[:, 1:]], axis=1) + xp.stack([y[0], x[1]]),
     "arranged": lambda xp, x, y: xp.arrange(x, "F") * xp.arrange(y, "C"),
@@ -137,3 +152,49 @@ def test_a_result_that_depends_on_no_input_is_told() -> None:
     thunk = differentiated(lambda tape, x: lambda: tape.zeros((2,)), xp, [X], [0], X)
     with pytest.raises(TypeError, match="does not depend"):
         thunk()
+
+
+def of_numpy(expression: Any, *inputs: np.ndarray, g: float = 1.0) -> tuple[np.ndarray, ...]:
+    catalogue.load()
+    xp = BACKENDS["numpy"].namespace(DTYPES["float64"], checked=True)
+    thunk = differentiated(
+        lambda tape, *nodes: lambda: expression(tape, *nodes), xp, inputs, range(len(inputs)), np.float64(g)
+    )
+    return tuple(thunk())
+
+
+def test_what_is_detached_or_not_used_has_no_gradient_and_of_several_outputs_the_first_counts() -> None:
+    of_x, of_y = of_numpy(lambda xp, x, y: (xp.sum(xp.detach(x) * x), xp.sum(x * y)), X, Y)
+    assert np.array_equal(of_x, X)
+    assert np.array_equal(of_y, np.zeros(Y.shape))
+
+
+def test_a_number_that_is_used_twice_has_both_gradients() -> None:
+    """(a + a·a)·a = a² + a³."""
+    (found,) = of_numpy(lambda xp, a: (a + a * a) * a, np.array(3.0), g=2.0)
+    assert found == 2 * (2 * 3 + 3 * 9)
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        (lambda xp, x: xp.sum(xp.take(x, [0, 1, 0], axis=1)), "different indices only"),
+        (lambda xp, x: xp.matmul(x, x[0]), "matrices only"),
+        (lambda xp, x: xp.sum(xp.digamma(x)), "derivative of digamma is not known"),
+    ],
+)
+def test_what_the_tape_does_not_differentiate_is_told(expression: Any, told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        of_numpy(expression, X)
+
+
+def test_digits_of_constants_are_those_of_mpmath() -> None:
+    with mpmath.workdps(90):
+        for digits, exact in (
+            (tape.LN_2, mpmath.log(2)),
+            (tape.LN_10, mpmath.log(10)),
+            (tape.TWO_BY_SQRT_PI, 2 / mpmath.sqrt(mpmath.pi)),
+            (tape.HALF_SQRT_PI, mpmath.sqrt(mpmath.pi) / 2),
+            (tape.SQRT_2_PI, mpmath.sqrt(2 * mpmath.pi)),
+        ):
+            assert abs(mpmath.mpf(digits) - exact) < mpmath.mpf(10) ** -75
