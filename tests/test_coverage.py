@@ -12,11 +12,20 @@ from typing import Any
 import pytest
 
 from harness import casefile, catalogue, registry
-from harness.cli import main
-from harness.coverage import CaseCoverage, Coverage, Unexercised, coverage, guide_rows, unexercised, words_of
+from harness.cli import coverage_list, main
+from harness.coverage import (
+    CaseCoverage,
+    Coverage,
+    RowCoverage,
+    Unexercised,
+    coverage,
+    guide_rows,
+    unexercised,
+    words_of,
+)
 from harness.errors import NothingSelectedError
 from harness.guide import ROWS, SECTIONS, TOPICS
-from harness.model import Case, Cell, InputSpec, Plan, Skip
+from harness.model import Axis, Case, Cell, Condition, Exclusion, InputSpec, Plan, Skip
 from harness.plan import make_plan
 from harness.registry import BACKENDS, FORMULATIONS, GRADIENTS, OPERATIONS, Formulation, Lack, Registry
 from harness.selection import Selection
@@ -169,6 +178,34 @@ def test_rows_hold_their_cases_and_what_became_of_the_cells() -> None:
     assert not found["LA1"].covered
     assert Coverage(tuple(found.values()), ()).covered == 2
     assert guide_rows(made, Selection(guide=("NM5",)), None)[0].cases[0].verdicts == {}
+
+
+def test_cases_are_in_the_order_of_their_operations_and_take_their_rows_along() -> None:
+    cases = [case("a", "NM4"), case("b", "NM4", operation="add"), case("c", "NM4")]
+    made = plan(cases, *(cell(c.name, operation=c.operation) for c in cases))
+    found = guide_rows(made, Selection(topics=("distributions",)), None)
+    # NM4 is of another topic, and named by cases that are asked for.
+    assert [r.row.id for r in found] == ["PR2", "PR3", "PR4", "NM4"]
+    assert [(c.operation, c.case) for c in found[-1].cases] == [
+        ("add", "b"),
+        ("softmax", "a"),
+        ("softmax", "c"),
+    ]
+
+
+@pytest.mark.usefixtures("shipped")
+def test_what_the_full_profile_alone_runs_is_exercised() -> None:
+    top = Axis("top", (1, 2), frozenset(), full_only=frozenset({2}))
+    later = Exclusion({"formulation": Condition(("shifted",)), "top": Condition((1,))}, "it takes 2")
+    rare = replace(
+        case("rare", "NM4"), axes=(top,), exclude=(later,),
+        formulations=("naive", "shifted"), backends=("numpy",), dtypes=("float64",),
+    )  # fmt: skip
+    found = coverage([rare], selection=Selection(operations=("softmax",)))
+    assert [c.cells for r in found.rows for c in r.cases] == [1]
+    missed = {u.formulation for u in found.unexercised if u.mode == "forward"}
+    assert not missed & {"naive", "shifted"}
+    assert "library" in missed
 
 
 def test_rows_and_topics_narrow_the_rows(shipped: list[Case]) -> None:
@@ -380,6 +417,30 @@ def test_paths_profiles_and_words_narrow_what_is_counted(
     found = {row["row"]: row for row in one["rows"]}
     assert found["NM4"]["operations"][0]["cases"][0]["cells"] == 3
     assert found["NM5"]["operations"] == []
+
+
+def test_cells_of_another_profile_are_counted_where_it_is_asked_for(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (measured / "cases" / "exponentials.yaml").read_text()
+    (tmp_path / "case.yaml").write_text(text.replace("[1, 2, 3]", "{values: [1, 2], quick: [1], full: [3]}"))
+    monkeypatch.chdir(tmp_path)
+    for options, count in (["--quick"], 2), ([], 4), (["--full"], 6):
+        found = json.loads(told(capsys, "case.yaml", "--guide", "NM4", "--format", "json", *options))
+        assert found["profile"] == (options[0][2:] if options else "default")
+        assert found["rows"][0]["operations"][0]["cases"][0]["cells"] == count
+
+
+def test_an_interrupted_run_and_a_case_without_cells_are_told_as_such() -> None:
+    never = CaseCoverage("two", "softmax", 0, 1, (), {})
+    found = Coverage((RowCoverage(ROWS["NM4"], (never,)),), ())
+    run: Any = types.SimpleNamespace(
+        folder=Path("cut-short"), finished=False, plan=types.SimpleNamespace(profile="quick")
+    )
+    first, *_, case_line, _, last = coverage_list.lines(found, run)
+    assert first == "verdicts of cut-short, profile quick, interrupted: nothing in it is judged yet"
+    assert case_line.split() == ["softmax", "two", "0", "all", "skipped"]
+    assert last == "0 of 1 rows of the guide covered"
 
 
 def test_the_table_of_the_shipped_cases_fits_a_hundred_columns(
