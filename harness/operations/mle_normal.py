@@ -31,8 +31,12 @@ def bound(
 ) -> Mapping[str, NDArray[np.float64]]:
     """Return log2 of the bounds on mean and variance.
 
-    Mean: a sum in any order and a division; or the root of Σ (x − m), whose terms are off by u each and whose
-    last bracket is 2u·|m|: δ = (n·u_acc + 6u)·mean|x| + ω in both.
+    Mean: δ = (2n·u_acc + 6u)·mean|x| + ω. A sum in any order and a division are within half of it. Of the
+    score Σ (m − x) each term is off by u·|m − x|, and their sum by (n − 1)·u_acc·Σ|m − x|: its sign is that
+    of m − μ where n·|m − μ| is above both. Near the root, |m| ≤ mean|x|, and mean|m − x| ≤ 2·mean|x|: so the
+    sign is right beyond (2(n − 1)·u_acc + 2u)·mean|x|. The last bracket is range/2^(p + log₂ n + 2), below
+    u·mean|x|, for the range is at most 2n·mean|x|; rounded middles widen it to 3u·mean|x| at most. Its half,
+    and the rounding of its middle, are 3u.
 
     Variance: Σ (x − m̂)²/n is V + (m̂ − m)² exactly (Chan, Golub and LeVeque 1983). Difference, square,
     quotient and, for the root of the score S/v − 1, its quotient and last bracket are within 10u, the sum
@@ -43,7 +47,7 @@ def bound(
     x = problem.inputs["x"]
     n, u, acc = x.size, precision.u_out, precision.u_acc
     least = float(precision.format.min_subnormal)
-    mean = (n * acc + 6 * u) * float(np.mean(np.abs(x))) + least
+    mean = (2 * n * acc + 6 * u) * float(np.mean(np.abs(x))) + least
     spread = float(np.exp2(reference.outputs["variance"].log2_abs())) + mean**2
     variance = (n * acc + 10 * u) * spread + mean**2 + (n + 1) * least
     return {"mean": np.asarray(np.log2(mean)), "variance": np.asarray(np.log2(variance))}
@@ -75,15 +79,13 @@ operation(
     inputs={"x": "(n,), not all equal"},
     outputs=("mean", "variance"),
     definition=definition,
-    algorithm="two passes, or roots of the score",
     bound=bound,
-    bound_formula=("mean: δ = (n·u_acc + 6u)·mean|x| + ω; variance: (n·u_acc + 10u)(V + δ²) + δ² + (n + 1)ω"),
+    bound_formula="mean: δ = (2n·u_acc + 6u)·mean|x| + ω; variance: (n·u_acc + 10u)(V + δ²) + δ² + (n + 1)ω",
     source=(
         "Chan, Golub & LeVeque, Algorithms for Computing the Sample Variance, Amer. Statist. 37 (1983); "
         f"{minimisation.SOURCE}; sums: Jeannerod & Rump, SIAM J. Matrix Anal. Appl. 34 (2013)"
     ),
     check=check,
-    condition=False,
     cost=cost,
 )
 
