@@ -219,6 +219,7 @@ def test_the_sweep_is_the_axis_in_a_unit(result: Any, results: Any) -> None:
         (1024, "1024"), (-3, "−3"), (Fraction(7097827, 10**4), "709.8"), (Fraction(1, 2**24), "5.96e−8"),
         (Fraction(2) ** 1100, "1.358e331"), (Fraction(1, 8), "0.125"), (Fraction(-1, 2**12), "−2.441e−4"),
         (Decimal("Infinity"), "∞"), ("float16", "float16"), (Fraction(10) ** 6, "1e6"), (0, "0"),
+        (Fraction(1, 1000), "0.001"), (Fraction(1, 10001), "9.999e−5"),
     ],
 )  # fmt: skip
 def test_numbers_have_four_digits(value: Any, text: str, results: Any) -> None:
@@ -266,6 +267,16 @@ def test_backends_that_agree_share_a_line(pages: Any, result: Any) -> None:
     assert "| `naive` | torch-cuda | 1420 → 2839: overflow |" in text
     assert "`shifted` holds wherever measured." in text
     assert "Shown by `harness run cases/made-up.yaml -k naive`." in text
+
+
+def test_a_backend_on_which_nothing_breaks_has_no_line(pages: Any, result: Any) -> None:
+    found = [
+        result("overflow" if (backend, v) == ("numpy", 4) else "ok", backend=backend, top=v)
+        for backend in ("numpy", "torch-cpu")
+        for v in TOP.values
+    ]
+    lines = [line for table in pages.break_tables(found) for line in table.splitlines()]
+    assert [line.split(" | ")[1] for line in lines if line.startswith("| `naive`")] == ["numpy"]
 
 
 def test_what_does_not_break_is_told_and_what_was_only_timed_is_not(pages: Any, result: Any) -> None:
@@ -359,6 +370,9 @@ def test_prose_takes_its_numbers_from_results_and_formats(pages: Any, result: An
     # 170! = 7.3e306, 171! > 1.8e308; 34! = 3.0e38, 35! > 3.4e38; 8! = 40320, 9! > 65504
     assert told("{{factorial float64}} {{factorial float32}} {{factorial float16}}") == "170 34 8"
     assert told("{{digits softmax naive float64}}") == "16.0"
+    found.append(result(bits=10.0, top=1, mode="backward"))
+    assert told("{{digits softmax naive float64}}") == "16.0"  # of values, not of gradients
+    found.pop()
     assert told("{{breaks made-up naive float64}}") == "right at 702.7 and NaN at 1420"
     assert "| float64 | 16.0 | 1.798e308 |" in told("{{formats}}")
 
@@ -399,6 +413,38 @@ def test_a_number_that_went_stale_is_told(pages: Any, result: Any) -> None:
     found = [result(top=v) for v in TOP.values]
     with pytest.raises(pages.GuideError, match="nothing breaks there"):
         pages.prose(found, GUIDE / "text" / "made-up.md", "{{breaks made-up naive float64}}")
+
+
+def test_a_place_that_another_axis_moves_is_told(pages: Any, result: Any) -> None:
+    of = case(TOP, N)
+    edges = {8: 2, 16: 4}
+    found = [
+        result("not_a_number" if v >= edge else "ok", of=of, top=v, n=n)
+        for n, edge in edges.items()
+        for v in TOP.values
+    ]
+    text = "{{breaks made-up naive float64}}"
+    with pytest.raises(pages.GuideError, match="it depends on another axis, or the output"):
+        pages.prose(found, GUIDE / "text" / "made-up.md", text)
+    assert "NaN at" in pages.prose(found[:4], GUIDE / "text" / "made-up.md", text)
+
+
+def test_a_page_that_nothing_writes_is_told_and_taken_away(
+    pages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, left_over = tmp_path / "stability.md", tmp_path / "gone.md"
+    for name, value in (("ROOT", tmp_path), ("GUIDE", tmp_path), ("pages", lambda **_: {page: "new"})):
+        monkeypatch.setattr(pages, name, value)
+    left_over.write_text("old")
+    with pytest.raises(SystemExit, match="run: python"):
+        pages.main(["--check"])
+    assert capsys.readouterr().out.splitlines() == [
+        f"{p} is not what would be written" for p in (page.name, "gone.md")
+    ]
+    assert left_over.exists()
+    pages.main([])
+    assert (page.read_text(), left_over.exists()) == ("new", False)
+    pages.main(["--check"])
 
 
 def test_a_row_without_prose_or_results_is_an_error(
