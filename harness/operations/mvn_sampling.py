@@ -71,8 +71,9 @@ def judge(
 
     Map. Rounding moves a sample by Δ_ij = u|x_ij| + (d·u_acc + 3u)·√Σ_ii‖z_j‖ at most, the judge's own, in
     float64, by as much with its u. So Aᵀ, the least squares solution of zAᵀ = x − μ, is within
-    δ = ‖Δ‖_F/σ_min(z) of a root of a matrix within E = 20·d·u·‖Σ‖ of Σ: ‖AAᵀ − Σ‖ ≤ E + 2δ√‖Σ‖ + δ², and
-    ‖zAᵀ − (x − μ)‖_F ≤ ‖Δ‖_F. One step of refinement makes the solution that of the equations given.
+    δ = ‖Δ‖_F/σ_min(z) of a root of a matrix within E = c·d·u·‖Σ‖ of Σ, c = max(20, 3d + 1)
+    (`covariance_roots`): ‖AAᵀ − Σ‖ ≤ E + 2δ√‖Σ‖ + δ², and ‖zAᵀ − (x − μ)‖_F ≤ ‖Δ‖_F. One step of refinement
+    makes the solution that of the equations given.
     """
     import numpy as np
 
@@ -146,8 +147,9 @@ register_operation(
         reference_version=1,
         bound_formula=(
             "the worst of: d + d² tests of mean and covariance at 10⁻⁶/(d + d²), statistic over quantile; "
-            "‖AAᵀ − Σ‖₂/(20·d·u‖Σ‖₂ + 2δ√‖Σ‖₂ + δ²) for the A that least squares finds from z and x, "
-            "δ = ‖Δ‖_F/σ_min(z); ‖zAᵀ − (x − μ)‖_F/‖Δ‖_F, Δ = u|x| + (d·u_acc + 3u)√Σ_ii‖z‖"
+            "‖AAᵀ − Σ‖₂/(c·d·u‖Σ‖₂ + 2δ√‖Σ‖₂ + δ²) for the A that least squares finds from z and x, "
+            "c = max(20, 3d + 1), δ = ‖Δ‖_F/σ_min(z); ‖zAᵀ − (x − μ)‖_F/‖Δ‖_F, "
+            "Δ = u|x| + (d·u_acc + 3u)√Σ_ii‖z‖"
         ),
         bound_source=(
             "Anderson, An Introduction to Multivariate Statistical Analysis, 3rd ed. 2003, theorems 3.3.2 "
