@@ -14,10 +14,12 @@ L = l_r + l_c, within ε₂ = 2L·u·((n_r + n_c)·u_acc + (L + 4)·u), the fact
 bound is the sum of
 
     |d|·η + p·η²              η = ε_r + ε_c + u of m: to first order, and the second with (1 − η)⁻² ≤ 2
-    u·(5|d| + 10·p·|ln(p/m)| + t)   for d, d/m or p/m, 4 ulp of the logarithm, product and subtraction
+    u·(5·d' + 10·p·l' + t)    for d, d/m or p/m, 4 ulp of the logarithm, product and subtraction, of what the
+                              algorithm has: d' = |d| + η·m, l' = |ln(p/m)| + 2η
     ω·(2 + |d|/m)             what underflows
 
-over the table, N·u_acc·Σ t for its sum, (2ε₂ + 4u·|1 − S|)·S for S·(1 − S), and 2u of all.
+e over the table, N·u_acc·Σ (t + e) for its sum, (2ε₂ + 4u·|1 − S|)·S for S·(1 − S), and 2u of all. Where the
+two are independent d, t and the logarithm are 0, and η's products with u are what is left.
 """
 
 from __future__ import annotations
@@ -83,13 +85,13 @@ def bound(problem: ExactProblem, reference: Reference, precision: Precision) -> 
         acc, both = precision.u_acc, sum(levels)
         marginals = [u + 2 * k * u * (n * acc + (k + 2) * u) for n, k in zip(p.shape, levels, strict=True)]
         eta = sum(marginals) + u
-        each = d * eta + p * eta**2 + u * (5 * d + 10 * logarithm + terms)
+        each = d * eta + p * eta**2 + u * (5 * (d + eta * m) + 10 * (logarithm + 2 * eta * p) + terms)
         each = each + least * (2 + np.where(m > 0, d / m, 0.0))
         s = float(p.sum())
         away = abs(1 - s) + total * 2.0**-53
         parts = 2 * both * u * (sum(p.shape) * acc + (both + 4) * u)
         whole = (2 * parts + 4 * u * away) * s
-        found = each.sum() + total * acc * terms.sum() + whole
+        found = each.sum() + total * acc * (terms + each).sum() + whole
         y = abs(float(reference.outputs["information"].to_float64()))
         return {"information": np.asarray(np.log2(found + 2 * u * (y + found) + least))}
 
@@ -119,8 +121,8 @@ operation(
     gradient_stable=by_logarithms,
     algorithm="Σ (p·ln(p/m) − d) + S − S², d = p − m, m = r·c, marginals by compensated sums",
     bound_formula=(
-        "Σ (|d|·η + p·η² + u·(5|d| + 10·p·|ln(p/m)| + t) + ω·(2 + |d|/m)) + N·u_acc·Σ t "
-        "+ (2ε₂ + 4u·|1 − S|)·S, d = p − m, m = r·c"
+        "Σ e + N·u_acc·Σ (t + e) + (2ε₂ + 4u·|1 − S|)·S, e = |d|·η + p·η² "
+        "+ u·(5(|d| + η·m) + 10·p·(|ln(p/m)| + 2η) + t) + ω·(2 + |d|/m), d = p − m, m = r·c"
     ),
     source=(
         "derived in the operation's module; compensated sums: Ogita, Rump & Oishi, SIAM J. Sci. Comput. 26 "
