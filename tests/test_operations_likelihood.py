@@ -103,6 +103,22 @@ def test_an_impossible_hypothesis_stays_impossible() -> None:
 
 
 @DTYPED
+def test_what_underflows_may_be_the_smallest_numbers_and_what_is_impossible_is_0(dtype: str) -> None:
+    # of n = 2 hypotheses: (h + 1)ω = 3ω, be the posterior of 10⁻¹⁸⁰⁰ or so a number of float64 or not
+    least = float(DTYPES[dtype].storage.min_subnormal)
+    table = np.full((1500, 2), [0.9375, 0.0625])
+    found = Judged("bayes_posterior", dtype, prior=[0.5, 0.5], likelihoods=table)
+    assert value(found)[1] == 0
+    assert found.passes(np.array([1, 3 * least]))
+    if dtype != "bfloat16":  # of which 1500 roundings are more than the sum of logarithms
+        assert not found.passes(np.array([1, 4 * least]))
+    table[7, 1] = 0
+    found = Judged("bayes_posterior", dtype, prior=[0.5, 0.5], likelihoods=table)
+    assert found.passes(np.array([1.0, 0.0]))
+    assert not found.passes(np.array([1, least]))
+
+
+@DTYPED
 def test_wrong_posteriors_are_caught(dtype: str) -> None:
     rng = np.random.default_rng(3)
     table = rng.uniform(0.3, 0.6, (4, 3))

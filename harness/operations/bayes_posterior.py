@@ -41,8 +41,8 @@ def _posterior_and_error(problem: ExactProblem, precision: Precision) -> tuple[F
 
     Running error analysis gives θ_j, how far off a score ln prior + Σ ln L is. What is subtracted is common
     to all, its rounding u·|gap| and the exponential's are not: η_j = θ_j + (gap_j + 6)u. The sum of
-    exponentials is within e^η̄, Σ p e^η = e^η̄, and p̂ within p·(e^(η + η̄ + (h+1)u) − 1) + (h+1)ω; and both
-    are at most 1.
+    exponentials is within e^η̄, Σ p e^η = e^η̄, and p̂ within p·(e^(η + η̄ + (h+1)u) − 1) + (h+1)ω, be p too
+    small for float64 or not; and both are at most 1. A prior or a likelihood of 0 makes a p of 0, exactly.
     """
     import numpy as np
 
@@ -51,14 +51,17 @@ def _posterior_and_error(problem: ExactProblem, precision: Precision) -> tuple[F
     errors = RunningErrors(precision)
     prior, likelihoods = (errors.exact(problem.inputs[name]) for name in ("prior", "likelihoods"))
     score = errors.add(errors.log(prior), errors.sum(errors.log(likelihoods), axis=0))
+    certain = (problem.inputs["prior"] == 0) | (problem.inputs["likelihoods"] == 0).any(axis=0)
     with np.errstate(all="ignore"):
         gap = np.max(score.value) - score.value
-        p = np.exp(-gap) / np.sum(np.exp(-gap))
-        eta = np.where(p > 0, score.error + precision.u_out * (gap + EXP), 0.0)
+        total = np.sum(np.exp(-gap))
+        p, log_p = np.exp(-gap) / total, -gap - np.log(total)
+        eta = np.where(certain, 0.0, score.error + precision.u_out * (gap + EXP))
         count = eta.size + 1
-        common = np.log(np.sum(p * np.exp(eta))) + count * max(precision.u_out, precision.u_acc)
-        error = p * np.expm1(eta + common) + count * float(precision.format.min_subnormal)
-        return p, np.minimum(np.where(p > 0, error, 0.0), 1.0 + precision.u_out)
+        common = np.log(np.sum(np.exp(log_p + eta))) + count * max(precision.u_out, precision.u_acc)
+        moved = np.where(p > 0, p * np.expm1(eta + common), np.exp(log_p + eta + common))
+        error = moved + count * float(precision.format.min_subnormal)
+        return p, np.where(certain, 0.0, np.minimum(error, 1.0 + precision.u_out))
 
 
 def bound(problem: ExactProblem, reference: Reference, precision: Precision) -> Mapping[str, Floats]:
@@ -127,7 +130,6 @@ operation(
     inputs={"prior": "(hypotheses,)", "likelihoods": "(observations, hypotheses)"},
     definition=definition,
     stable=in_logarithms,
-    algorithm="softmax of ln prior + Σ ln likelihood",
     bound=bound,
     gradient_bound=gradient_bound,
     bound_formula=(
