@@ -277,6 +277,21 @@ def test_bounds_are_those_of_the_formulas(dtype: str, compute: str, p: int, ddof
         np.testing.assert_allclose(found[name].reshape(-1), np.array(values, float), rtol=tolerance)
 
 
+def test_the_bound_of_correlations_is_that_of_its_formula() -> None:
+    """q + ((1 + u)⁴ − 1)(1 + q), and at most 2."""
+    problem = problem_of("correlation", "float32", np.transpose(COLUMNS))
+    precision = Precision.of(DTYPES["float32"], "float32")
+    bound = OPERATIONS["correlation"].bound
+    assert bound is not None
+    found = np.exp2(bound(problem, OPERATIONS["correlation"].reference(problem), precision)["y"])
+    ((a, c), (_, b)), ((e_a, e_c), (_, e_b)) = family.covariance_error(problem.inputs["x"], 0, precision)
+    s = math.sqrt((a - e_a) * (b - e_b))
+    q = e_c / s + abs(c / math.sqrt(a * b)) * (math.sqrt(a * b) / s - 1)
+    assert found[0, 1] == pytest.approx(q + ((1 + 2.0**-24) ** 4 - 1) * (1 + q), rel=1e-8)
+    constant = problem_of("correlation", "float32", [[1, 2], [1, 3]])
+    assert (bound(constant, OPERATIONS["correlation"].reference(constant), precision)["y"][0] == 1).all()
+
+
 WRONG = {
     "zeros": lambda y, u: np.zeros_like(y),
     "off by one": lambda y, u: y * 129 / 128,

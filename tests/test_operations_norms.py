@@ -338,6 +338,14 @@ def test_a_cosine_may_come_out_above_one() -> None:
         assert row["bound_ratio"] <= 1, (dtype, name)
 
 
+def test_rows_whose_quotient_by_epsilon_is_beyond_the_format_are_divided_by_epsilon() -> None:
+    """ε/5e-324 overflows; 5e-324/1e-12 does not: (2⁻¹⁰⁷⁴, 2⁻¹⁰⁷³)·10¹²."""
+    case = judged("normalize", "float64", [[2.0**-1074, 2.0**-1073]])
+    assert_right(case, "scaled", "numpy")
+    exact = case.reference.outputs["y"].to_float64()
+    np.testing.assert_allclose(exact, [[4.940656458412465e-312, 9.88131291682493e-312]], rtol=1e-11)
+
+
 def test_an_epsilon_that_the_format_lacks_is_none() -> None:
     zeros = [0.0, 0.0]
     for name in ("naive", "library"):
@@ -347,6 +355,16 @@ def test_an_epsilon_that_the_format_lacks_is_none() -> None:
 
 
 # ---- refusals -------------------------------------------------------------------------------------------
+
+
+def test_the_bound_of_layer_norm_is_that_of_its_formula() -> None:
+    """Of ±1, n = 4: 3u the mean, 1u x − m̂, θ/2 = 4½u the variance, 2u the inverse root, 1u the product."""
+    case = judged("layer_norm", "float64", [[1.0, -1.0, 1.0, -1.0]], epsilon=0)
+    precision = Precision.of(DTYPES["float64"], "float64")
+    bound = case.operation.bound
+    assert bound is not None
+    allowed = np.exp2(bound(case.problem, case.reference, precision)["y"]) / 2.0**-53
+    assert np.all((allowed >= 11.5 - 1e-9) & (allowed <= 14))  # a rounding more of the mean's sum and quotient
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,19 @@ from harness.formats import FORMATS
 from harness.registry import OPERATIONS
 from tests import planting
 from tests.planted import mutations
-from tests.planted.findings import FACTORED, NAIVE, NEXT, ONES, ZEROS, Findings, Planted, Subject
+from tests.planted.findings import (
+    FACTORED,
+    LAST,
+    NAIVE,
+    NEXT,
+    ONE_LESS,
+    ONES,
+    ROLLED,
+    ZEROS,
+    Findings,
+    Planted,
+    Subject,
+)
 from tests.planted.margins import DERIVED, FACTOR_ALLOWED, LOOSEST, PASSING
 from tests.planted.mutations import FACTOR
 from tests.planting import Planter, subjects
@@ -150,6 +162,19 @@ def test_a_bound_that_forgives_nothing_is_noticed(planter: Planter, monkeypatch:
     assert any(text.startswith("an honest answer is not judged ok") for text in found)
 
 
+def test_what_has_no_verdict_is_not_caught(planter: Planter, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = planting.verdicts
+
+    def undecided(*given: Any) -> list[dict[str, Any]]:
+        rows = real(*given)
+        return [{**r, "verdict": "inconclusive"} if r["verdict"] == "fail" else r for r in rows]
+
+    monkeypatch.setattr(planting, "verdicts", undecided)
+    findings = planter.plant(Subject("softmax", "forward"))
+    assert findings.honest
+    assert not any(p.caught for p in findings.planted)
+
+
 def test_the_lists_are_held_to_both_ways(planter: Planter) -> None:
     of_softmax = planter.plant(Subject("softmax", "forward"))
     without = list(complaints(of_softmax, factor_allowed={}))
@@ -194,6 +219,24 @@ def test_a_gradient_that_no_case_asks_for_is_made_from_the_operations_own_proble
     assert findings.outputs == ("grad_x",)
     assert {p.of_input for p in findings.planted} >= {"x", "cotangent"}
     assert list(complaints(findings)) == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "wanted"),
+    [
+        ("softmax", {ZEROS, FACTORED, ROLLED, f"{LAST}x", f"{NAIVE}naive"}),
+        ("convert", {ZEROS, FACTORED, ROLLED, ONE_LESS, NEXT, f"{LAST}x", f"{NAIVE}cast"}),
+        ("matmul", {ROLLED, ONE_LESS, *(f"{LAST}{name}, axis {axis}" for name in "ab" for axis in (-1, -2))}),
+    ],
+)
+def test_what_can_be_planted_is_planted_and_judged(
+    planter: Planter, operation: str, wanted: set[str]
+) -> None:
+    """A mutation that is never made would be missed by no complaint: another may tell as much."""
+    findings = planter.plant(Subject(operation, "forward"))
+    assert {p.mutation for p in findings.planted} >= wanted
+    for dtype in (*planting.WIDE, "bfloat16"):
+        assert {ZEROS, FACTORED} <= {p.mutation for p in findings.planted if p.dtype == dtype}
 
 
 def test_ones_are_planted_where_zeros_are_right(planter: Planter) -> None:
