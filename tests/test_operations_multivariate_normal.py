@@ -106,7 +106,7 @@ def test_beyond_rounding_there_is_no_bound_and_cholesky_may_stop() -> None:
     assert double.row("cholesky")["bound_ratio"] <= 1
     for name in ("eigh", "svd"):
         assert np.isfinite(single.outputs(name, "numpy")["y"]).all()
-        assert single.row(name)["bound_ratio"] == 0  # of an infinite bound
+        assert "bound_ratio" not in single.row(name)  # of an infinite bound
 
 
 @DTYPED

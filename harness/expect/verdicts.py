@@ -147,6 +147,8 @@ def _outcome(row: Row, allowed: tuple[str, ...]) -> _Finding:
 def _breaking(row: Row, *, required: bool) -> _Finding:
     broken = breaks(row)
     if broken is None:
+        if row["outcome"] == "ok" and not required:
+            return _Finding("met", "may break: no bound_ratio tells, for nothing is promised")
         return _Finding("unknown", "bound_ratio was not measured")
     if not broken:
         kept = kept_bounds("bound_ratio", measured(row, "bound_ratio"), _WITHIN_BOUND)

@@ -136,13 +136,16 @@ class Judgement:
 
     @cached_property
     def bound_ratio(self) -> float | None:
-        """The worst error / bound; None where elements are not comparable."""
+        """The worst error / bound; None where elements are not comparable, and where nothing is promised."""
         import numpy as np
 
         if not self.comparable:
             return None
         if self.bound_log2 is None:
             return self.own.get("bound_ratio")
+        judged = np.broadcast_to(self.bound_log2, self.computed.shape)[self.both_finite & self.decided]
+        if judged.size and np.isposinf(judged).all():
+            return None
         return float(exp2(self._excess_log2(self.bound_log2)[self.decided].max(initial=-np.inf)))
 
     def _excess_log2(self, unit_log2: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -85,8 +85,18 @@ def _softplus_by_sign(xp: Any, x: Any) -> Any:
 
 
 def _softplus(xp: Any, x: Any) -> Any:
-    """ln(1 + e^x), which is x beyond FAR but for 2^−5900."""
-    return xp.where(xp.less(xp.scalar(FAR), x), x, xp.log1p(xp.exp(within_reach(xp, x))))
+    """ln(1 + e^x), which is x beyond FAR but for 2^−5900; the other branch must not be given its infinity."""
+    beyond = xp.less(xp.scalar(FAR), x)
+    near = within_reach(xp, xp.where(beyond, xp.scalar(0), x))
+    return xp.where(beyond, x, xp.log1p(xp.exp(near)))
+
+
+def _tanh_by_sign(xp: Any, x: Any) -> Any:
+    """Return tanh x ± 1, by exponentials of at most 1: so its derivative at ±∞ is 0, and not 0·∞."""
+    x = within_reach(xp, x)
+    above = xp.less(xp.scalar(0), x)
+    up, down = xp.where(above, x, xp.scalar(0)), xp.where(above, xp.scalar(0), x)
+    return xp.where(above, 2 / (1 + xp.exp(-2 * up)), -2 / (1 + xp.exp(2 * down)))
 
 
 # ---- definitions, taken literally -------------------------------------------------------------------
@@ -273,7 +283,7 @@ FUNCTIONS: Final = (
         "y = tanh x",
         slope=_tanh_slope,
         slope_formula="4e^−2|x|/(1 + e^−2|x|)²",
-        gradient_definition=lambda xp, x: -2 / (1 + xp.exp(2 * within_reach(xp, x))),
+        gradient_definition=_tanh_by_sign,
         forms=_definition("(e^x − e^−x)/(e^x + e^−x)", _tanh),
     ),
     Function(
@@ -300,6 +310,7 @@ FUNCTIONS: Final = (
         slope=_sigmoid_slope,
         slope_formula="e^−|x|/(1 + e^−|x|)²",
         definition=lambda xp, x: 1 / (1 + xp.exp(-within_reach(xp, x))),
+        gradient_definition=lambda xp, x: _sigmoid_by_sign(xp, within_reach(xp, x)),
         stable=_sigmoid_by_sign,
         library=False,
         forms={

@@ -37,6 +37,14 @@ LOG: Final = 8
 _HALF: Final = Fraction(1, 2)
 
 
+def _rounded(value: Fraction) -> float:
+    """Return a rational in float64, ±∞ beyond its range: there bounds are infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def _solved(problem: ExactProblem) -> tuple[list[list[Fraction]], list[Fraction], Fraction, dict[str, Any]]:
     """Return z = Σ⁻¹(x − μ) of each point, (x − μ)ᵀz, det Σ, all exact; and what weighs in the bounds."""
     import numpy as np
@@ -66,15 +74,15 @@ def _solved(problem: ExactProblem) -> tuple[list[list[Fraction]], list[Fraction]
         sum((z * fraction(r) for z, r in zip(zs, rs, strict=True)), Fraction(0))
         for zs, rs in zip(solved, apart, strict=True)
     ]
-    of_inverse = np.array([[float(fraction(inverse[i, j])) for j in range(d)] for i in range(d)])
+    of_inverse = np.array([[_rounded(fraction(inverse[i, j])) for j in range(d)] for i in range(d)])
     norm, norm_inverse = float(np.linalg.norm(covariance, 2)), float(np.linalg.norm(of_inverse, 2))
     quantities = {
         "norm": norm,
         "norm_inverse": norm_inverse,
         "trace_inverse": float(np.trace(of_inverse)),
-        "solution": np.array([[float(z) for z in zs] for zs in solved]),
-        "apart": np.array([[float(fraction(r)) for r in rs] for rs in apart]),
-        "forms": np.array([float(q) for q in forms]),
+        "solution": np.array([[_rounded(z) for z in zs] for zs in solved]),
+        "apart": np.array([[_rounded(fraction(r)) for r in rs] for rs in apart]),
+        "forms": np.array([_rounded(q) for q in forms]),
         "condition": norm * norm_inverse,
     }
     return solved, forms, math.prod(pivots, start=Fraction(1)), quantities

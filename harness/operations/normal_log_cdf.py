@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from harness.operations import normal_family as family
 from harness.operations.definition import operation, per_entry
 from harness.registry import formulation
 
+FAR: Final = -64
+"""From here on down the tail is a power of e that exact arithmetic has no use for; its logarithm is x²/2."""
+
 
 def definition(xp: Any, x: Any) -> Any:
-    """log(½·erfc(−x/√2)), by log1p of the other tail where that is the smaller one."""
-    right = xp.log1p(-family.exact_tail(xp, x))
-    return xp.where(xp.greater(x, xp.scalar(0)), right, xp.log(family.exact_tail(xp, -x)))
+    """log(½·erfc(−x/√2)), by log1p of the other tail where that is the smaller one.
+
+    Far to the left log(½·erfcx t) − t², t = −x/√2. At −∞, −x²/2: its derivative has the limit of φ/Φ, +∞.
+    """
+    zero, border = xp.scalar(0), xp.scalar(FAR)
+    positive, far, endless = xp.greater(x, zero), xp.less(x, border), xp.equal(x, xp.scalar("-inf"))
+    right = xp.log1p(-family.exact_tail(xp, xp.where(positive, x, zero)))
+    left = xp.log(family.exact_tail(xp, -xp.where(xp.logical_or(positive, far), zero, x)))
+    near = xp.where(positive, right, left)
+    t = -xp.where(xp.logical_and(far, xp.logical_not(endless)), x, border) / xp.sqrt(xp.scalar(2))
+    lower = xp.log(xp.erfcx(t) / 2) - t * t
+    limit = -xp.square(xp.where(endless, x, zero)) / 2
+    return xp.where(endless, limit, xp.where(far, lower, near))
 
 
 def by_branches(xp: Any, x: Any, tail: Any = family.tail) -> Any:
@@ -46,7 +59,7 @@ operation(
 @formulation("normal_log_cdf", "naive", title="log(½·erfc(−x/√2))")
 def naive(xp: Any, x: Any) -> Callable[[], Any]:
     """Take the logarithm of the number: of 0 where it underflows, of 1 from 8.29 on in float64."""
-    half, root = xp.scalar("0.5"), xp.scalar("-0.70710678118654752440084436210485")
+    half, root = xp.scalar("0.5"), xp.scalar(-family.SQRT_HALF)
     return lambda: xp.log(xp.multiply(half, xp.erfc(xp.multiply(root, x))))
 
 
@@ -57,7 +70,7 @@ def naive(xp: Any, x: Any) -> Callable[[], Any]:
 )
 def by_erfcx(xp: Any, x: Any) -> Callable[[], Any]:
     """Take the exponential out of the logarithm; each branch has an argument of its own."""
-    half, root, border = xp.scalar("0.5"), xp.scalar("0.70710678118654752440084436210485"), xp.scalar(-1)
+    half, root, border = xp.scalar("0.5"), xp.scalar(family.SQRT_HALF), xp.scalar(-1)
 
     def thunk() -> Any:
         far = xp.less(x, border)

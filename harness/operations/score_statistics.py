@@ -97,25 +97,35 @@ def _entropy(
 def quantities(problem: ExactProblem) -> dict[str, Any]:
     """Return what weighs error terms: root mean square and mean of M, and sums of each row's entropy.
 
-    `size` Σ p|ln p|, `tilt` Σ p(e^(u·g) − 1)|ln p|, `mass` Σ p·e^(u·g), `moment` Σ p·e^(u·g)·u·g.
+    `size` Σ p|ln p| of all keys. Of all but one with the largest score: `rest` Σ p, `spread` Σ p·g, `other`
+    Σ p|ln p|, `raised` Σ p(e^(u·g) − 1), `tilt` the same times |ln p|, `moment` Σ p·e^(u·g)·u·g, and
+    `against` Σ e^(u·g − g), their sum against that one. `top` is its p, `unlike` its |ln p|.
     """
     import numpy as np
 
     q, k = problem.inputs["q"], problem.inputs["k"]
     m, d = q.shape
     u = float(problem.dtype.storage.unit_roundoff)
-    names = ("score_size", "mean_gap", "terms", "size", "tilt", "mass", "moment")
-    made: dict[str, Any] = {name: np.zeros((m, 1)) for name in names}
+    of_keys = ("size", "rest", "spread", "other", "raised", "tilt", "moment", "against", "top", "unlike")
+    made: dict[str, Any] = {name: np.zeros((m, 1)) for name in ("score_size", "mean_gap", "terms", *of_keys)}
     for b in family.blocks(problem):
-        log_sum = np.log(np.sum(np.exp(-b.gap), axis=1, keepdims=True))
-        logarithm, raised = b.gap + log_sum, b.p + b.tilted
+        whole = np.sum(np.exp(-b.gap), axis=1, keepdims=True)
+        logarithm = b.gap + np.log(whole)
+        others = np.arange(b.gap.shape[1]) != np.argmin(b.gap, axis=1)[:, None]
+        raised = np.where(others, b.p + b.tilted, 0.0)
         terms = {
             "size": b.p * logarithm,
-            "tilt": b.tilted * logarithm,
-            "mass": raised,
+            "rest": others * b.p,
+            "spread": others * b.p * b.gap,
+            "other": others * b.p * logarithm,
+            "raised": others * b.tilted,
+            "tilt": others * b.tilted * logarithm,
             "moment": raised * u * b.gap,
+            "against": raised * whole,
+            "top": ~others * b.p,
+            "unlike": ~others * logarithm,
         }
-        sums = {name: np.sum(of_keys, axis=1, keepdims=True) for name, of_keys in terms.items()}
+        sums = {name: np.sum(values, axis=1, keepdims=True) for name, values in terms.items()}
         for name, values in {**b.of_rows(), **sums}.items():
             made[name][b.rows] = values
     sizes = family.scale_size(problem.parameters, d) * (np.abs(q) @ np.abs(k).T)
@@ -132,9 +142,7 @@ def bound(
     mean in N roundings moves it by no more than ε² more, ε = (N·u_acc + 2u)·rms(s), and squares, their sum
     and its quotient are within e^(N·u_acc + 6u): e^(…)·((σ + r)² + ε²) − σ².
 
-    Entropy. With p̂ = p·e^θ, |θ| ≤ η + u·g, p̂ ln p̂ − p ln p = p·((e^θ − 1)·ln p + e^θ·θ). Logarithm,
-    product, sums and means are within e^ρ, ρ = (2·LOG_ULP + 4)·u + (m + n)·u_acc; weights that underflow lose
-    n·ω·(|ln ω| + 1).
+    Entropy: `entropy_error` of each row, and what n weights lose that underflow, n·ω·(|ln ω| + 1).
     """
     import numpy as np
 
@@ -149,13 +157,55 @@ def bound(
         summed = m * n * acc + 6 * u
         wide = (sigma + moved) ** 2 + mean**2
         change = np.expm1(summed) * wide + moved * (2 * sigma + moved) + mean**2 + 2 * least
-        eta, _ = family.log_error_of_weights(problem, q, precision)
-        rho = (2 * LOG_ULP + 4) * u + (m + n) * acc
-        all_of_it = np.minimum(eta + rho, family.LARGEST_EXPONENT)
-        size, tilt, mass, moment = (np.asarray(q[name]) for name in ("size", "tilt", "mass", "moment"))
-        rows = np.expm1(all_of_it) * size + np.exp(all_of_it) * (tilt + eta * mass + moment)
+        rows = entropy_error(problem, q, precision)
         entropy = np.mean(rows) + n * least * (1 - np.log(least))
         return {"variance": np.asarray(np.log2(change)), "entropy": np.asarray(np.log2(entropy))}
+
+
+def entropy_error(problem: ExactProblem, q: Mapping[str, Any], precision: Precision) -> Floats:
+    """Return the error of each row's entropy H, (m, 1), from its `quantities`.
+
+    Scores. Where they move by δ, |δ| ≤ Δ, dH = −Σ p·(δ − Σ p·δ)·ln p: weights keep the sum 1, and what all
+    have in common moves nothing. So it is at most Δ times the mean deviation of ln p, which is at most twice
+    that from the largest, and on the way from s to s + δ no p grows by more than e^2Δ:
+
+        |H(s + δ) − H(s)| ≤ 2Δ·e^2Δ·Σ p·(g + 2Δ)     over all keys but one with the largest score, g its lead
+
+    Weights. Of those of the moved scores, p̂ = p·e^θ, |θ| ≤ a + u·g, a being η less what scores have, makes
+    p̂ ln p̂ − p ln p = p·((e^θ − 1)·ln p + e^θ·θ). Of the largest, 1/(1 + R), R = Σ e^−g of the others,
+    as e^0 = 1 (IEEE 754-2019, 9.2.1): adding to 1 loses no more than is added, R, a quotient or a rounding to
+    a number below 1 that is not 1 itself no more than that again, and exponentials are off by part of R: θ is
+    at most 6R·e^a beside. So a softmax that saturates gives an entropy as small as it is.
+
+    Logarithm, product, sums and means are within e^ρ, ρ = (2·LOG_ULP + 4)·u + (m + n)·u_acc, of terms of one
+    sign. Whatever the scores were, weights whose sum is e^β have an entropy between −β·e^β and
+    (ln n + β)·e^β: the error is at most (ln n + 2β)·e^(β + ρ).
+    """
+    import numpy as np
+
+    (m, d), n = problem.inputs["q"].shape, problem.inputs["k"].shape[0]
+    u, acc = precision.u_out, precision.u_acc
+    keys = ("score_size", "rest", "spread", "other", "raised", "tilt", "moment", "against", "top", "unlike")
+    score_size, rest, spread, other, raised, tilt, moment, against, top, unlike = (
+        np.asarray(q[name]) for name in keys
+    )
+    delta = np.minimum(family.score_error(problem, score_size, d, precision), family.LARGEST_EXPONENT)
+    eta, beta = family.log_error_of_weights(problem, q, precision)
+    rho = (2 * LOG_ULP + 4) * u + (m + n) * acc
+    with np.errstate(over="ignore", invalid="ignore"):
+        grown, a = np.exp(2 * delta), eta - 2 * delta
+        scores = 2 * delta * grown * (spread + 2 * delta * rest)
+        of_others = np.expm1(a) * (other + 2 * delta * rest) + np.exp(a) * (
+            tilt + 2 * delta * raised + a * (rest + raised) + moment
+        )
+        theta = np.minimum(a, 6 * np.exp(a) * grown * against)
+        of_top = np.minimum(top * grown, 1.0) * (
+            np.expm1(theta) * np.minimum(unlike + 2 * delta, grown * against) + np.exp(theta) * theta
+        )
+        moved = scores + grown * of_others + of_top
+        found = moved + np.expm1(rho) * (np.asarray(q["size"]) + moved)
+        most = np.exp(beta + rho) * (np.log(n) + 2 * beta)
+        return np.asarray(np.fmin(np.where(eta < family.LARGEST_EXPONENT, found, np.inf), most))
 
 
 def _magnitude(elements: ReferenceArray) -> Floats:
@@ -222,11 +272,12 @@ register_operation(
         outputs=("variance", "entropy"),
         dtypes=family.DTYPES,
         reference=reference,
-        reference_version=1,
+        reference_version=2,
         bound_formula=(
             "variance: e^(N·u_acc + 6u)·((σ + r)² + ε²) − σ², r = ((1 + d·u_acc)(1 + u)^5 − 1)·rms(M) + τ, "
             "ε = (N·u_acc + 2u)·(rms(M) + r); "
-            "entropy: mean of e^(η + ρ)·Σ p·e^(u·g)(|ln p| + η + u·g) − Σ p|ln p|"
+            "entropy: the mean of what `entropy_error` derives, 2Δ·e^2Δ·Σ p·(g + 2Δ) for the scores and "
+            "Σ p·((e^θ − 1)|ln p| + e^θ·θ) for the weights, at most (ln n + 2β)·e^(β + ρ)"
         ),
         bound_source=family.SOURCE,
         bound=bound,

@@ -116,9 +116,11 @@ class Elements:
 def log2_of(found: Elements) -> Floats:
     """Return log2 of the errors allowed; −inf, no error, where there is no number to speak of.
 
-    That is where float64 has no finite value: the class of the result decides there.
+    That is where float64 has no finite value: the class of the result decides there. Beside a finite value
+    an error that is undefined promises nothing, and is infinite.
     """
-    error = np.where(np.isfinite(found.value) & ~np.isnan(found.error), found.error, 0.0)
+    known = np.where(np.isnan(found.error), np.inf, found.error)
+    error = np.where(np.isfinite(found.value), known, 0.0)
     with np.errstate(divide="ignore"):
         return np.asarray(np.log2(error))
 
@@ -243,8 +245,7 @@ class RunningErrors:
         def call(x: Elements) -> Elements:
             with np.errstate(all="ignore"):
                 value = np.asarray(function(x.value), np.float64)
-                carried = x.error * np.where(x.error > 0, slope(x.pair.low, x.pair.high), 0.0)
-                carried = np.where(x.error > 0, carried, 0.0)
+                carried = _product(np.where(x.error == 0, 0.0, slope(x.pair.low, x.pair.high)), x.error)
                 if name == "sqrt":  # at 0 the slope has no bound, but √ itself does
                     carried = np.minimum(carried, np.sqrt(x.pair.size))
                 floor = allowed * self.u * np.maximum(AT_LEAST.get(name, 0.0) - np.abs(value), 0.0)
@@ -268,10 +269,11 @@ class RunningErrors:
         return Elements(float(x), abs(float(Fraction(rounded) - Fraction(x))))
 
     def _rounded(self, value: Any, carried: Any, units: float = 1.0, least: float = 0.0) -> Elements:
-        """Return a result with `units` of u for its own rounding."""
+        """Return a result with `units` of u for its own rounding; an infinity is not rounded."""
         with np.errstate(all="ignore"):
             size = np.abs(value) + carried
-            return Elements(value, carried + units * self.u * size + least)
+            own = np.where(np.isinf(value), 0.0, units * self.u * size + least)
+            return Elements(value, carried + own)
 
     def add(self, a: Elements, b: Elements) -> Elements:
         """Return a + b, rounded once."""
@@ -299,7 +301,7 @@ class RunningErrors:
         """Return a·b, rounded once; an exact 0 or power of two makes no error, or a subnormal number."""
         with np.errstate(all="ignore"):
             carried = _product(np.abs(a.value), b.error) + _product(np.abs(b.value), a.error)
-            carried = carried + _product(a.error, b.error)
+            carried = np.where(_endless(a, b) | _endless(b, a), 0.0, carried + _product(a.error, b.error))
             found = self._rounded(a.value * b.value, carried, 1.0, self.least)
             exact = _power_of_two(a) | _power_of_two(b)
             least = np.where(_trivial(a) | _trivial(b), 0.0, self.least)
@@ -315,7 +317,7 @@ class RunningErrors:
             value = a.value / b.value
             least = np.abs(b.value) - b.error
             carried = (a.error + _product(np.abs(value), b.error)) / least
-            carried = np.where(least > 0, carried, np.inf)
+            carried = np.where(_endless(a, b), 0.0, np.where(least > 0, carried, np.inf))
             return self._rounded(value, carried, 1.0, self.least)
 
     def maximum(self, a: Elements, b: Elements) -> Elements:
@@ -375,7 +377,7 @@ class RunningErrors:
             size = np.sum(x.pair.size, axis=axis, keepdims=keepdims)
             if n < 2:
                 return Elements(value, carried)
-            summed = carried + (n - 1) * self.u_acc * size
+            summed = carried + np.where(np.isinf(value), 0.0, (n - 1) * self.u_acc * size)
             return self._rounded(value, summed)
 
     def mean(self, x: Elements, axis: int | None = None, keepdims: bool = False) -> Elements:
@@ -461,6 +463,11 @@ class RunningErrors:
 def _product(size: Floats, error: Floats) -> Floats:
     """Return size·error: 0 where either is 0, be the other infinite, and never NaN for it."""
     return np.where((error == 0) | (size == 0), 0.0, size * error)
+
+
+def _endless(a: Elements, b: Elements) -> NDArray[np.bool_]:
+    """Return where a is an infinity that nothing was lost of, and b certainly not 0."""
+    return np.asarray(np.isinf(a.value) & (a.error == 0) & (np.abs(b.value) > b.error))
 
 
 def _trivial(x: Elements) -> NDArray[np.bool_]:

@@ -48,6 +48,8 @@ _SPLIT_BITS = 128
 """Precision at which a ball is split, at least: hi + lo hold 106 bits and more."""
 _WIDEST = 2**52
 """Exponents beyond it are not held: int64 and float64 (for radii) stay exact up to it."""
+_ENDLESS = 2**1000
+"""Exponents that no float64 holds: such a ball is beyond everything, or next to nothing, whatever it is."""
 _STEPS = 16
 """Radii are rounded up to a 16th of a binary order: they are bounds, and compress well so."""
 _SCALES = (0, 1600, -1600, 3200, -3200)
@@ -134,6 +136,9 @@ def _row_of_ball(ball: arb) -> _Row:
 
 def _split(mantissa: int, exponent: int, radius: int, radius_exponent: int) -> _Row:
     """Return (kind, hi, lo, exponent, radius_log2) of mantissa·2**exponent ± radius·2**radius_exponent."""
+    if max(exponent, radius_exponent) > _ENDLESS:
+        return (ElementClass.UNDECIDED, 0.0, 0.0, 0, math.inf)
+    exponent, radius_exponent = max(exponent, -_ENDLESS), max(radius_exponent, -_ENDLESS)
     radii = [_log2_up(radius) + radius_exponent] if radius else []
     if mantissa:
         even = (mantissa & -mantissa).bit_length() - 1
