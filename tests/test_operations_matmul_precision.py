@@ -316,3 +316,22 @@ def test_the_probe_starts_at_one() -> None:
     problem = ExactProblem("matmul_precision", {"one": np.array([2.0])}, {}, DTYPES["float32"])
     with pytest.raises(InputError, match="its input is that one number"):
         OPERATION.reference(problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "impossible"),
+    [
+        ("input_bits", 12.0),
+        ("product_bits", 22.0),
+        ("accumulator_bits", 29.0),
+        ("min_product", 0.0),
+        ("min_product", -(2.0**-24)),
+        ("min_input", 0.0),
+        ("min_input", -1.0),
+    ],
+)
+def test_what_no_probe_can_have_found_is_refused(name: str, impossible: float) -> None:
+    """float16 has 11 bits, products of 21, 28 places that sums can show, and nothing below 2⁻²⁴."""
+    right = dict(zip(OPERATION.outputs, (11.0, 21.0, 24.0, 0.25, 2.0**-24, 2.0**-24), strict=True))
+    outputs = {n: np.array([x]) for n, x in {**right, name: impossible}.items()}
+    assert beyond(outputs, "float16", "float32") == {name}

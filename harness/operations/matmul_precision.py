@@ -85,7 +85,11 @@ def _judge(
     outputs: Mapping[str, NDArray[np.float64]],
     precision: Precision,
 ) -> Mapping[str, Mapping[str, float]]:
-    """Return what is declared over what was found; above 1 where there is less than that."""
+    """Return what is declared over what was found; above 1 where there is less than that.
+
+    More bits, or smaller numbers, are no fault, as far as they can be: a format has no more bits than its
+    precision, and no number below ω. What is claimed beyond that was not measured, and the ratio is infinite.
+    """
     import numpy as np
 
     found = {name: float(values[0]) for name, values in outputs.items()}
@@ -96,11 +100,20 @@ def _judge(
         "accumulator_bits": min(accumulator, _reach(precision.format)),
     }
     ratios = {name: bits / found[name] if found[name] > 0 else np.inf for name, bits in declared.items()}
+    omega = float(precision.format.min_subnormal)
     ratios |= {
         "rounding_error": 2 * found["rounding_error"],
-        "min_product": found["min_product"] / float(precision.format.min_subnormal),
+        "min_product": found["min_product"] / omega,
         "min_input": found["min_input"] / float(problem.dtype.compute.min_subnormal),
     }
+    most = {
+        "input_bits": precision.format.precision,
+        "product_bits": 2 * problem.dtype.compute.precision - 1,
+        "accumulator_bits": _reach(precision.format),
+    }
+    impossible = [name for name, bits in most.items() if found[name] > bits]
+    impossible += [name for name in ("min_product", "min_input") if found[name] < omega]
+    ratios |= dict.fromkeys(impossible, np.inf)
     return {name: {"bound_ratio": float(ratio)} for name, ratio in ratios.items()}
 
 
@@ -121,7 +134,7 @@ register_operation(
         reference_version=1,
         bound_formula=(
             "−log₂ u_in, min(2p_in − 1, −log₂ u_acc) and −log₂ u_acc bits over those found; the error of a "
-            "rounding over ½; the smallest number found over ω"
+            "rounding over ½; the smallest number found over ω; none may be what the format does not have"
         ),
         bound_source=(
             "what the backend declares; Fasi, Higham, Mikaitis and Pranesh 2021: "
