@@ -205,6 +205,18 @@ def test_a_naive_form_that_does_not_break_is_noticed() -> None:
     assert found == ["passes: softmax/p: naive: naive passes at 0.5 of the bound in problem"]
 
 
+def test_an_output_in_which_nothing_is_planted_is_noticed_and_a_next_number_that_passes() -> None:
+    subject = Subject("add", "forward")
+    zeros = [Planted(subject, "s", ZEROS, "float64", n, "plain", "zeroed", None, 1.0) for n in ("one", "two")]
+    caught = Planted(subject, "s", NEXT, "float64", "one", "plain", "bound_ratio", 2.0, 1e-16)
+    passes = replace(caught, problem="two", by=None, ratio=0.5)
+    findings = Findings(subject, [*zeros, caught, passes], ["one"], dtypes=("float64",), outputs=("s", "t"))
+    assert list(complaints(findings)) == [
+        "add/t: nothing can be planted in any problem that was tried",
+        "passes: add/s: next number passes at 0.5 of the bound in two",
+    ]
+
+
 def test_a_case_without_an_honest_answer_is_noticed() -> None:
     assert "no shipped case" in next(complaints(Findings(Subject("softmax", "forward"))))
 
