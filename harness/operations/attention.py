@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness.model import Written
 from harness.operations import attention_family as family
 from harness.operations import attention_gradients as gradients
-from harness.operations.shifted_exponentials import at_least_single
+from harness.operations.widening import at_least_single
 from harness.registry import Cost, ExactProblem, Operation, Parameter, formulation, register_operation
 
 if TYPE_CHECKING:

@@ -39,7 +39,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import InputError
 from harness.model import Written
-from harness.operations.shifted_exponentials import AT_LEAST_SINGLE, EXP_ULP, SECOND_ORDER, at_least_single
+from harness.operations.shifted_exponentials import EXP_ULP, SECOND_ORDER
+from harness.operations.widening import AT_LEAST_SINGLE, at_least_single
 from harness.registry import ExactProblem, Parameter
 
 if TYPE_CHECKING:

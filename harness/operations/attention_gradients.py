@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.model import Written
 from harness.operations import attention_family as family
-from harness.operations.shifted_exponentials import at_least_single
+from harness.operations.widening import at_least_single
 from harness.registry import COTANGENT, Cost, ExactProblem, Gradient, gradient, gradient_output
 
 if TYPE_CHECKING:

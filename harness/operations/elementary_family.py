@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.formats import FORMATS
 from harness.operations.definition import operation, per_entry
-from harness.operations.shifted_exponentials import AT_LEAST_SINGLE, at_least_single
+from harness.operations.widening import AT_LEAST_SINGLE, at_least_single
 from harness.registry import COTANGENT, ExactProblem, Thunk, formulation
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness.model import Written
 from harness.operations import likelihood_family as family
 from harness.operations.definition import operation
-from harness.operations.shifted_exponentials import AT_LEAST_SINGLE, at_least_single
+from harness.operations.widening import AT_LEAST_SINGLE, at_least_single
 from harness.registry import COTANGENT, Cost, ExactProblem, formulation, gradient_output
 
 if TYPE_CHECKING:

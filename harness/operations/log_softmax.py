@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.model import Written
 from harness.operations import exponential_gradients
 from harness.operations import shifted_exponentials as family
+from harness.operations.widening import AT_LEAST_SINGLE, at_least_single
 from harness.registry import (
     COTANGENT,
     Cost,
@@ -122,7 +123,7 @@ def shifted(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     "online",
     title=f"maximum and rescaled sum in one pass, tiles of {family.TILE}, float32 or wider inside",
     needs=("elementwise", "sum"),
-    compute=family.AT_LEAST_SINGLE,
+    compute=AT_LEAST_SINGLE,
 )
 def online(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Read x once for the normaliser and once for the result."""
@@ -178,7 +179,7 @@ def shifted_gradient(
     "online",
     title="g − exp(y)·Σ g, y by the single-pass form, float32 or wider inside",
     needs=("elementwise", "sum"),
-    compute=family.AT_LEAST_SINGLE,
+    compute=AT_LEAST_SINGLE,
 )
 def online_gradient(
     xp: Any, x: Any, cotangent: Any, with_respect_to: tuple[str, ...] = ("x",), axis: int = -1
@@ -189,7 +190,7 @@ def online_gradient(
     def thunk() -> Any:
         wide, values, m, s = family.online_normaliser(xp, x, place)
         y = wide.subtract(wide.subtract(values, m), wide.log(s))
-        found = _jacobian_product(wide, y, family.at_least_single(xp, cotangent)[1], place)
+        found = _jacobian_product(wide, y, at_least_single(xp, cotangent)[1], place)
         return (found if wide is xp else wide.astype(found, xp.dtype.name),)
 
     return thunk

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness.model import Written
 from harness.operations import exponential_gradients
 from harness.operations import shifted_exponentials as family
+from harness.operations.widening import AT_LEAST_SINGLE, at_least_single
 from harness.registry import (
     COTANGENT,
     Cost,
@@ -149,7 +150,7 @@ def shifted(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     "online",
     title=f"maximum and rescaled sum in one pass, tiles of {family.TILE}, float32 or wider inside",
     needs=("elementwise", "sum"),
-    compute=family.AT_LEAST_SINGLE,
+    compute=AT_LEAST_SINGLE,
 )
 def online(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     """Read x once."""
@@ -157,7 +158,7 @@ def online(xp: Any, x: Any, axis: int = -1) -> Callable[[], Any]:
     outer = tuple(x.shape[:place]) + tuple(x.shape[place + 1 :])
 
     def thunk() -> Any:
-        wide, values = family.at_least_single(xp, x)
+        wide, values = at_least_single(xp, x)
         m, s = family.running_maximum_and_sum(wide, values, place, lambda top: _finite_or_zero(wide, top))
         y = wide.reshape(wide.add(_finite_or_zero(wide, m), wide.log(s)), outer)
         return y if wide is xp else wide.astype(y, xp.dtype.name)
@@ -209,7 +210,7 @@ def shifted_gradient(
     "online",
     title="p·g, p by the single-pass form, float32 or wider inside",
     needs=("elementwise", "sum"),
-    compute=family.AT_LEAST_SINGLE,
+    compute=AT_LEAST_SINGLE,
 )
 def online_gradient(
     xp: Any, x: Any, cotangent: Any, with_respect_to: tuple[str, ...] = ("x",), axis: int = -1
@@ -219,11 +220,11 @@ def online_gradient(
     g = _by_row(xp, cotangent, x.shape, axis)
 
     def thunk() -> Any:
-        wide, values = family.at_least_single(xp, x)
+        wide, values = at_least_single(xp, x)
         m, s = family.running_maximum_and_sum(wide, values, place, lambda top: _finite_or_zero(wide, top))
         e = wide.exp(wide.subtract(values, _finite_or_zero(wide, m)))
         p = wide.divide(e, _one_for_zero(wide, s))
-        found = wide.multiply(p, family.at_least_single(xp, g)[1])
+        found = wide.multiply(p, at_least_single(xp, g)[1])
         return (found if wide is xp else wide.astype(found, xp.dtype.name),)
 
     return thunk

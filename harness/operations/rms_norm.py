@@ -9,7 +9,7 @@ from typing import Any
 from harness.model import Condition, Written
 from harness.operations import definition
 from harness.operations import norms_family as family
-from harness.operations.shifted_exponentials import AT_LEAST_SINGLE, at_least_single
+from harness.operations.widening import AT_LEAST_SINGLE, at_least_single
 from harness.registry import Parameter, formulation
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import InputError
 from harness.model import Written
+from harness.operations.widening import at_least_single
 from harness.registry import ExactProblem, Parameter
 
 if TYPE_CHECKING:
@@ -50,11 +51,6 @@ SOURCE: Final = (
 
 TILE: Final = 256
 """Entries that the single-pass formulations take at once: 65,536 are 256 rescalings."""
-AT_LEAST_SINGLE: Final[Mapping[str, str]] = {
-    "float64": "float64",
-    "float32": "float32", "tf32": "float32", "bfloat16": "float32", "float16": "float32",
-}  # fmt: skip
-"""What the single-pass formulations compute in: accumulators of kernels are float32 or wider."""
 
 
 def axis_of(shape: tuple[int, ...], parameters: Mapping[str, Written]) -> int:
@@ -174,14 +170,6 @@ def exact_input(problem: ExactProblem) -> tuple[Floats, int]:
     """Return x, and its axis counted from 0."""
     x = problem.inputs["x"]
     return x, axis_of(x.shape, problem.parameters)
-
-
-def at_least_single(xp: Any, x: Any) -> tuple[Any, Any]:
-    """Return the namespace to compute in, and x in its dtype."""
-    compute = AT_LEAST_SINGLE[xp.dtype.name]
-    if compute == xp.dtype.storage.name:
-        return xp, x
-    return xp.cast_namespace(compute), xp.astype(x, compute)
 
 
 def running_maximum_and_sum(xp: Any, x: Any, axis: int, anchor: Callable[[Any], Any]) -> tuple[Any, Any]:
