@@ -322,7 +322,7 @@ def test_one_tenth_and_two_tenths() -> None:
 
 
 def test_shapes_of_sums_must_be_one() -> None:
-    with pytest.raises(InputError, match="two arrays of one shape"):
+    with pytest.raises(InputError, match="give x and y one shape"):
         OPERATIONS["add"].reference(problem_of("add", "float32", {}, x=np.ones(2), y=np.ones(3)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.formats import DTYPES, Precision, round_array, unit_value
-from harness.registry import BACKENDS, COTANGENT
+from harness.registry import BACKENDS, COTANGENT, OPERATIONS
 from tests.judged import Judged
 
 INF, NAN = np.inf, np.nan
@@ -364,7 +365,16 @@ def test_the_bound_of_layer_norm_is_that_of_its_formula() -> None:
     bound = case.operation.bound
     assert bound is not None
     allowed = np.exp2(bound(case.problem, case.reference, precision)["y"]) / 2.0**-53
-    assert np.all((allowed >= 11.5 - 1e-9) & (allowed <= 14))  # a rounding more of the mean's sum and quotient
+    assert np.all(
+        (allowed >= 11.5 - 1e-9) & (allowed <= 14)
+    )  # a rounding more of the mean's sum and quotient
+
+
+def test_epsilons_are_those_of_torch_unless_given() -> None:
+    functional = pytest.importorskip("torch").nn.functional
+    for operation, name in (("layer_norm", "eps"), ("normalize", "eps")):
+        theirs = inspect.signature(getattr(functional, operation)).parameters[name].default
+        assert OPERATIONS[operation].defaults() == {"epsilon": Decimal(repr(theirs))}
 
 
 @pytest.mark.parametrize(
@@ -372,7 +382,7 @@ def test_the_bound_of_layer_norm_is_that_of_its_formula() -> None:
     [
         ("l2_norm", 1.0, None, "without anything along its last axis"),
         ("rms_norm", np.zeros((2, 0)), None, "without anything along its last axis"),
-        ("cosine_similarity", [1.0, 2.0], [1.0], "give both one shape"),
+        ("cosine_similarity", [1.0, 2.0], [1.0], "give x and y one shape"),
         ("pairwise_distance", [1.0, 2.0], [1.0, 2.0], "two matrices"),
         ("pairwise_distance", [[1.0, 2.0]], [[1.0]], "two matrices"),
     ],

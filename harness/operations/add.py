@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.errors import InputError
 from harness.formats import FORMATS, is_finite
 from harness.model import Written
 from harness.operations import correct_rounding
+from harness.operations.definition import require_one_shape
 from harness.registry import Cost, ExactProblem, Operation, Thunk, formulation, register_operation
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def _reference(problem: ExactProblem) -> Reference:
     from harness.reference.elements import FINITE, Reference, ReferenceArray
 
     x, y = problem.inputs["x"], problem.inputs["y"]
-    if x.shape != y.shape:
-        raise InputError(f"add takes two arrays of one shape, not {list(x.shape)} and {list(y.shape)}")
+    require_one_shape(problem)
     sums = [_sum(a, b) for a, b in zip(x.ravel().tolist(), y.ravel().tolist(), strict=True)]
     exact = ReferenceArray.from_float64(np.array([v if isinstance(v, float) else 1.0 for v in sums]))
     finite = exact.kind == FINITE

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.errors import InputError
 from harness.model import Written
 from harness.operations import saddle_point
-from harness.operations.definition import operation
+from harness.operations.definition import operation, require_one_shape
 from harness.registry import Cost, ExactProblem, formulation
 
 
@@ -28,10 +27,8 @@ def by_logarithms(xp: Any, k: Any, p: Any) -> Any:
 
 def check(problem: ExactProblem) -> None:
     """Refuse what is neither 0 nor 1, probabilities outside [0, 1], and shapes that differ."""
-    k, p = problem.inputs["k"], problem.inputs["p"]
-    if k.shape != p.shape:
-        raise InputError(f"k and p have shapes {list(k.shape)} and {list(p.shape)}", "give both one shape")
-    saddle_point.check_counts(problem, k, 1)
+    require_one_shape(problem)
+    saddle_point.check_counts(problem, problem.inputs["k"], 1)
     saddle_point.check_interior(problem, "p", 0, 1)
 
 

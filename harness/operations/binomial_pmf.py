@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.errors import InputError
 from harness.model import Condition, Written
 from harness.operations import saddle_point
-from harness.operations.definition import RUNNING, operation
+from harness.operations.definition import RUNNING, operation, require_one_shape
 from harness.registry import Cost, ExactProblem, Parameter, formulation
 
 
@@ -48,10 +47,8 @@ def expansion(xp: Any, k: Any, p: Any, *, n: Any) -> Any:
 
 def check(problem: ExactProblem) -> None:
     """Refuse other counts than 0 to n, probabilities outside [0, 1], and shapes that differ."""
-    k, p = problem.inputs["k"], problem.inputs["p"]
-    if k.shape != p.shape:
-        raise InputError(f"k and p have shapes {list(k.shape)} and {list(p.shape)}", "give both one shape")
-    saddle_point.check_counts(problem, k, float(problem.parameters["n"]))
+    require_one_shape(problem)
+    saddle_point.check_counts(problem, problem.inputs["k"], float(problem.parameters["n"]))
     saddle_point.check_interior(problem, "p", 0, 1)
 
 

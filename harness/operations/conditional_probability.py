@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.errors import InputError
-from harness.operations.definition import operation, per_entry
+from harness.operations.definition import operation, per_entry, require_one_shape
 from harness.registry import ExactProblem, formulation
 
 
@@ -25,10 +25,8 @@ def check(problem: ExactProblem) -> None:
     """Refuse what are no probabilities, evidence of 0, and shapes that differ."""
     import numpy as np
 
-    shapes = {name: list(problem.inputs[name].shape) for name in ("likelihood", "prior", "evidence")}
-    if len({tuple(shape) for shape in shapes.values()}) > 1:
-        raise InputError(f"the inputs have shapes {shapes}", "give all of them one shape")
-    for name in shapes:
+    require_one_shape(problem)
+    for name in ("likelihood", "prior", "evidence"):
         x = problem.inputs[name]
         bad = ~((x >= 0) & (x <= 1) & np.isfinite(x))
         if bad.any():

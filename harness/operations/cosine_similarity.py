@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.errors import InputError
 from harness.operations import definition
 from harness.operations import norms_family as family
 from harness.registry import ExactProblem, formulation
@@ -29,9 +28,7 @@ def _direction(xp: Any, x: Any) -> Any:
 
 def check(problem: ExactProblem) -> None:
     """Raise InputError for vectors of different shapes, or without entries."""
-    x, y = (problem.inputs[name] for name in ("x", "y"))
-    if x.shape != y.shape:
-        raise InputError(f"x has shape {list(x.shape)} and y {list(y.shape)}", "give both one shape")
+    definition.require_one_shape(problem)
     family.require_rows(problem)
 
 

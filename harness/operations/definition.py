@@ -157,6 +157,20 @@ def operation(
     )
 
 
+def require_one_shape(problem: ExactProblem) -> None:
+    """Raise InputError unless all inputs, the cotangent apart, have one shape."""
+    from harness.errors import InputError
+
+    shapes = {name: list(x.shape) for name, x in problem.inputs.items() if name != COTANGENT}
+    if len(set(map(tuple, shapes.values()))) > 1:
+        told = _listed([f"{name} {shape}" for name, shape in shapes.items()])
+        raise InputError(f"the shapes differ: {told}", f"give {_listed(list(shapes))} one shape")
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
 def per_entry(flops: int, result: Callable[[tuple[int, ...]], int] = math.prod) -> Costs:
     """Return the cost of so many operations for each entry of the largest input.
 
@@ -194,6 +208,7 @@ def _reference(
     problem: ExactProblem,
     outputs: tuple[str, ...],
     condition: bool,
+    bounds: bool,
     check: Callable[[ExactProblem], None] | None,
 ) -> Reference:
     from harness.reference.definitions import certified_values
@@ -202,8 +217,45 @@ def _reference(
     if check is not None:
         check(problem)
     found = certified_values(definition, _given(problem), problem.parameters, problem.dtype.storage)
+    exact = dict(zip(outputs, found, strict=True))
+    if bounds:
+        _require_agreement(stable, problem, exact)
     quantities = _condition(stable, problem, found[0]) if condition else {}
-    return Reference(dict(zip(outputs, found, strict=True)), quantities)
+    return Reference(exact, quantities)
+
+
+def _require_agreement(stable: Expression, problem: ExactProblem, exact: Mapping[str, ReferenceArray]) -> None:
+    """Raise InputError where the stable algorithm computes another function than the one that is meant.
+
+    In float64 it may be off by its bound. A million times that is no rounding: the bound would be that of
+    something else, and tell nothing. What is next to underflow is left out, for libraries flush it.
+    """
+    import numpy as np
+
+    from harness.errors import InputError
+    from harness.formats import DTYPES, Precision
+    from harness.reference.running_error import RunningErrors
+    from harness.tape import Tape
+
+    errors = RunningErrors(Precision.of(DTYPES["float64"], "float64"))
+    tape = Tape(errors)
+    found = stable(tape, *(tape.variable(errors.exact(x)) for x in _given(problem)), **problem.parameters)
+    parts = found if isinstance(found, tuple) else (found,)
+    for (name, y), part in zip(exact.items(), parts, strict=True):
+        computed = getattr(part, "value", part)
+        if computed.shape != y.shape:
+            shapes = f"{list(computed.shape)}, the definition of shape {list(y.shape)}"
+            raise InputError(f"the stable expression of {problem.operation} gives {name} of shape {shapes}")
+        with np.errstate(all="ignore"):
+            off = y.error_log2(computed.value) > np.log2(computed.error) + _ROUNDINGS
+        off &= np.isfinite(computed.value) & (y.log2_abs() > _TINY) & (y.kind != _UNDECIDED)
+        if off.any():
+            place = tuple(int(i) for i in np.argwhere(off)[0])
+            values = f"{computed.value[place]!r}, where the definition gives {y.to_float64()[place]!r}"
+            raise InputError(
+                f"the stable expression of {problem.operation} computes another function than its "
+                f"definition: {name}{list(place)} is {values}"
+            )
 
 
 def _with_signs_of_zero(reference: Reference, problem: ExactProblem) -> Reference:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.errors import InputError
-from harness.operations.definition import operation, per_entry
-from harness.registry import ExactProblem, formulation
+from harness.operations.definition import operation, per_entry, require_one_shape
+from harness.registry import formulation
 
 
 def definition(xp: Any, x: Any, y: Any) -> Any:
@@ -23,13 +22,6 @@ def scaled(xp: Any, x: Any, y: Any) -> Any:
     return m * xp.sqrt(xp.square(x / m) + xp.square(y / m))
 
 
-def check(problem: ExactProblem) -> None:
-    """Refuse shapes that differ."""
-    x, y = problem.inputs["x"], problem.inputs["y"]
-    if x.shape != y.shape:
-        raise InputError(f"x and y have shapes {list(x.shape)} and {list(y.shape)}", "give both one shape")
-
-
 operation(
     name="hypot",
     title="Length of the hypotenuse",
@@ -43,7 +35,7 @@ operation(
     cost=per_entry(4),
     gradient_cost=per_entry(9),
     gradient_formula="(g·x/r, g·y/r)",
-    check=check,
+    check=require_one_shape,
     elementwise=True,
 )
 

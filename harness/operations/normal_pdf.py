@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from harness.errors import InputError
-from harness.operations.definition import operation, per_entry
+from harness.operations.definition import operation, per_entry, require_one_shape
 from harness.registry import ExactProblem, formulation
 from harness.tape import SQRT_2_PI
 
@@ -28,10 +28,7 @@ def standard(xp: Any, x: Any, mean: Any, deviation: Any) -> Any:
 
 def check(problem: ExactProblem) -> None:
     """Refuse shapes that differ, and deviations that are not above 0."""
-    shapes = {name: problem.inputs[name].shape for name in ("x", "mean", "deviation")}
-    if len(set(shapes.values())) > 1:
-        shown = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-        raise InputError(f"the shapes differ: {shown}", "give x, mean and deviation one shape")
+    require_one_shape(problem)
     if not (problem.inputs["deviation"] > 0).all():
         raise InputError("deviation has an entry that is not above 0", "positive numbers are allowed")
 

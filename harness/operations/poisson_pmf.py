@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.errors import InputError
 from harness.model import Written
 from harness.operations import saddle_point
-from harness.operations.definition import RUNNING, operation
+from harness.operations.definition import RUNNING, operation, require_one_shape
 from harness.registry import Cost, ExactProblem, formulation
 
 
@@ -35,12 +34,8 @@ def check(problem: ExactProblem) -> None:
     """Refuse what is no count, rates that are negative or infinite, and shapes that differ."""
     import math
 
-    k, rate = problem.inputs["k"], problem.inputs["rate"]
-    if k.shape != rate.shape:
-        raise InputError(
-            f"k and rate have shapes {list(k.shape)} and {list(rate.shape)}", "give both one shape"
-        )
-    saddle_point.check_counts(problem, k, math.inf)
+    require_one_shape(problem)
+    saddle_point.check_counts(problem, problem.inputs["k"], math.inf)
     saddle_point.check_interior(problem, "rate", 0, math.inf)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.errors import InputError
-from harness.operations.definition import RUNNING, operation, per_entry
+from harness.operations.definition import RUNNING, operation, per_entry, require_one_shape
 from harness.registry import ExactProblem, formulation
 
 
@@ -24,10 +24,7 @@ def scaled(xp: Any, a: Any, b: Any, c: Any) -> Any:
 
 def check(problem: ExactProblem) -> None:
     """Refuse shapes that differ, and zeros where there would be no such root, or two."""
-    shapes = {name: problem.inputs[name].shape for name in ("a", "b", "c")}
-    if len(set(shapes.values())) > 1:
-        shown = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-        raise InputError(f"the shapes differ: {shown}", "give a, b and c one shape")
+    require_one_shape(problem)
     for name in ("a", "b"):
         if (problem.inputs[name] == 0).any():
             raise InputError(f"{name} has an entry of 0", f"every other number is allowed for {name}")

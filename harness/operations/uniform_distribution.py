@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.errors import InputError
-from harness.operations.definition import operation, per_entry
+from harness.operations.definition import operation, per_entry, require_one_shape
 from harness.registry import ExactProblem, formulation
 
 INPUTS = {"x": "any shape", "low": "the shape of x", "high": "the shape of x, above low"}
@@ -42,10 +42,8 @@ def check(problem: ExactProblem) -> None:
     """Refuse shapes that differ, and ends that are not finite or not in order."""
     import numpy as np
 
-    x, low, high = (problem.inputs[name] for name in ("x", "low", "high"))
-    if not x.shape == low.shape == high.shape:
-        shown = f"x {list(x.shape)}, low {list(low.shape)}, high {list(high.shape)}"
-        raise InputError(f"the shapes differ: {shown}", "give x, low and high one shape")
+    require_one_shape(problem)
+    low, high = problem.inputs["low"], problem.inputs["high"]
     if not (np.isfinite(low) & np.isfinite(high) & (low < high)).all():
         raise InputError("low is not below high everywhere", "finite ends, low < high, are allowed")
 

@@ -22,7 +22,8 @@ from typing import Any, Final
 
 from harness.errors import InputError
 from harness.model import Written
-from harness.registry import COTANGENT, Cost, ExactProblem
+from harness.operations.definition import require_one_shape
+from harness.registry import Cost, ExactProblem
 
 Logarithm = Callable[[Any], Any]
 Guard = Callable[[Any], Logarithm]
@@ -92,14 +93,11 @@ GUARDS: Final[Mapping[str, tuple[str, Guard]]] = {
 
 def require_equal_shapes(problem: ExactProblem, *, rows: bool = True) -> None:
     """Raise InputError unless all inputs have one shape, with something along the last axis if `rows`."""
-    shapes = {name: list(x.shape) for name, x in problem.inputs.items() if name != COTANGENT}
-    first = next(iter(shapes.values()))
-    if any(shape != first for shape in shapes.values()):
-        told = " and ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise InputError(f"the shapes differ: {told}", "give all inputs one shape")
-    if rows and (not first or first[-1] == 0):
+    require_one_shape(problem)
+    name, first = next(iter(problem.inputs.items()))
+    if rows and (not first.shape or first.shape[-1] == 0):
         raise InputError(
-            f"{next(iter(shapes))} has shape {first}, without anything to sum over",
+            f"{name} has shape {list(first.shape)}, without anything to sum over",
             "one number or more along the last axis is allowed",
         )
 
