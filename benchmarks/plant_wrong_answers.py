@@ -75,8 +75,9 @@ def passing(found: Sequence[Findings], *, counting: bool) -> Iterator[str]:
                 same = [p for p in here if p.mutation == mutation]
                 passed = [p for p in same if not p.caught]
                 if passed:
-                    least = min(p.ratio for p in passed if p.ratio is not None)
-                    told_of.append(f"{mutation} {len(passed)}/{len(same)} ({number(least)})")
+                    ratios = [p.ratio for p in passed if p.ratio is not None]
+                    least = number(min(ratios)) if ratios else "nothing is promised"
+                    told_of.append(f"{mutation} {len(passed)}/{len(same)} ({least})")
             if told_of:
                 why = [reason for (of, _), reason in PASSING.items() if of == place and counting]
                 yield f"- {place}, {dtype}: {'; '.join(told_of)}{' — ' + why[0] if why else ''}"

@@ -185,6 +185,10 @@ def test_where_nothing_is_promised_there_is_no_ratio_and_no_verdict_for_it() -> 
         )
         told = verdicts([{**row["y"], "cell": cell.id, "output": "y"}], Plan((cell,), {}, {}, "full", {}))
         assert told[0]["verdict"] == verdict
+        zeros = score(
+            judged, problem, reference, {"y": np.zeros(2)}, Precision.of(DTYPES["float32"], "float32")
+        )
+        assert zeros["y"]["outcome"] == "zeroed"  # no bound excuses it
 
 
 def _with_bound(operation: Any, bound: np.ndarray) -> Any:

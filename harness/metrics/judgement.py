@@ -124,13 +124,12 @@ class Judgement:
 
     @cached_property
     def within_bound(self) -> NDArray[np.bool_]:
-        """Elements whose error the bound allows (all or none where the judge gave one ratio)."""
+        """Elements whose error a finite bound allows (all or none where the judge gave one ratio)."""
         import numpy as np
 
         if self.bound_log2 is not None:
-            return self.both_finite & (
-                self.error_log2 <= np.broadcast_to(self.bound_log2, self.computed.shape)
-            )
+            bound = np.broadcast_to(self.bound_log2, self.computed.shape)
+            return self.both_finite & (self.error_log2 <= bound) & (bound < np.inf)
         ratio = self.own.get("bound_ratio")
         return self.both_finite & (ratio is not None and ratio <= 1)
 
