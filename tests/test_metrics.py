@@ -147,6 +147,13 @@ def test_bits_of_elements_that_may_cancel_are_those_of_the_whole_output() -> Non
     assert scored(third, [2.0**-149], operation=whole)["bits"] == 24
 
 
+def test_a_zero_in_the_place_of_a_number_has_no_bits() -> None:
+    """Ten times the smallest number: by its error of ten units 24 − log₂ 20 bits would be left of nothing."""
+    assert scored([10 * 2.0**-149, 1.0], [0.0, 1.0], bound=1.0)["bits"] == 0
+    assert scored([2.0**-151], [0.0], bound=1.0)["bits"] == 24  # it rounds to 0
+    assert scored([1.0, 2.0**-149], [1.0, 0.0], operation=make_operation(1.0, normwise=True))["bits"] == 24
+
+
 def test_a_bias_whose_sum_is_beyond_float64_is_told() -> None:
     # 1e-16 where the exact value is 0: 2.0e307 units of the smallest subnormal each, 1.2e309 together
     row = scored(np.zeros(60), np.full(60, 1e-16), "float64")

@@ -62,11 +62,15 @@ def _correctly_rounded(j: Judgement) -> float | None:
 def _bits(j: Judgement) -> float | None:
     import math
 
+    import numpy as np
+
     from harness.metrics.relative import norm_rel_error
 
     worst = _max(j)
     if worst is None:
         return None
+    if np.any((j.computed == 0) & (j.rounded != 0) & j.decided & j.exact_finite) and not j.operation.normwise:
+        return 0.0
     units = 2 * worst
     if (
         j.operation.normwise
@@ -104,7 +108,8 @@ for _metric in (
         "Bits left",
         "bit",
         "max(0, p − log₂ max(1, e)): a correctly rounded result keeps all p bits; e is 2·max_ulp, and where "
-        "elements may cancel (products, attention) at most norm_rel_error/u",
+        "elements may cancel (products, attention) at most norm_rel_error/u; 0 where a result is 0 that the "
+        "format has a number for",
         MULLER,
         _bits,
         "high",

@@ -85,7 +85,7 @@ def _softplus_by_sign(xp: Any, x: Any) -> Any:
 
 
 def _softplus(xp: Any, x: Any) -> Any:
-    """ln(1 + e^x), which is x beyond FAR but for 2^−5900; the other branch must not be given its infinity."""
+    """ln(1 + e^x), which is x beyond FAR but for e^−FAR; the other branch must not be given its infinity."""
     beyond = xp.less(xp.scalar(FAR), x)
     near = within_reach(xp, xp.where(beyond, xp.scalar(0), x))
     return xp.where(beyond, x, xp.log1p(xp.exp(near)))

@@ -36,8 +36,9 @@ SOURCE: Final = (
     "NumPy's validation sets: at most 4 ulp in float32, 2 in float64 (umath-validation-set-*.csv in "
     "numpy/_core/tests/data); results of 0: IEEE 754-2019, 9.2.1"
 )
-FAR: Final = 4096
-"""exp(±FAR) lies beyond every format by more than 2^4800: so does what is farther off."""
+FAR: Final = 2**51
+"""exp(±FAR) is 2 to the ±3.2·10¹⁵, next to the largest exponent that an element holds; what is farther off
+counts as that."""
 
 Expression = Callable[[Any, Any], Any]
 """(xp, x) → f(x), in the notation of `definition`: operators and Python's numbers."""
@@ -88,7 +89,7 @@ def limit_ulp(fmt: NumberFormat, limit: float) -> float:
 def within_reach(xp: Any, x: Any) -> Any:
     """Return ±FAR for what is farther off and finite, with the derivative of x.
 
-    Exact arithmetic would give exp(1e300), whose exponent no integer of 64 bits holds.
+    The exponent of exp(1e300) is a number of 64 bits no more.
     """
     far = xp.scalar(FAR)
     for beyond, end in ((xp.less(far, x), FAR), (xp.less(x, -far), -FAR)):

@@ -65,7 +65,10 @@ def certified_gradients(
     *,
     scales: Sequence[Any] = (),
 ) -> list[ReferenceArray]:
-    """Return the gradients of Σ cotangent·y for the inputs at the positions `wanted`, y the first output."""
+    """Return the gradients of Σ cotangent·y for the inputs at the positions `wanted`, y the first output.
+
+    The cotangent of a scalar may be a list of one number; ValueError for any other shape than the output's.
+    """
     exact = [Leaf(x) for x in inputs]
 
     def evaluate() -> list[Objects]:
@@ -73,6 +76,8 @@ def certified_gradients(
         nodes = [tape.variable(x) for x in exact]
         output = definition(tape, *nodes, **parameters)
         first = output[0] if isinstance(output, tuple) else output
+        if cotangent.shape != first.shape and (first.shape or cotangent.shape != (1,)):
+            raise ValueError(f"it has shape {list(cotangent.shape)}, the output {list(first.shape)}")
         g = Leaf(np.reshape(cotangent, first.shape)).objects
         return _values(tuple(tape.gradients(first, g, [nodes[place] for place in wanted])))
 
