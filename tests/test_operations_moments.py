@@ -334,6 +334,16 @@ def test_numpy_adds_float16_in_pairs_only_along_what_is_together_in_memory() -> 
         assert y.tolist() == [total, total], (axis, layout)
 
 
+def test_two_passes_along_what_is_apart_in_memory_stop_as_sums_do() -> None:
+    """The variance of ±1 is 1; of their squares 2048 are added one after another, and then no more."""
+    stopped = float(np.float16(2048 / 5000))
+    for axis, layout, value in ((0, "C", stopped), (0, "F", 1), (-1, "C", 1), (-1, "F", stopped)):
+        signs = np.resize([1.0, -1.0], (5000, 1)) * np.ones((1, 2))
+        x = signs if axis == 0 else signs.T
+        y, _ = run(problem_of("variance", "float16", x, axis=axis, layout=layout), "two_pass")
+        assert y.tolist() == [value, value], (axis, layout)
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_compensated_sums_have_digits_where_others_have_none(dtype: str) -> None:
     u = float(DTYPES[dtype].storage.unit_roundoff)
