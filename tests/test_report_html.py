@@ -299,6 +299,15 @@ def test_known_defects_that_are_gone_are_listed_first() -> None:
     assert "pytorch#31829" in html
 
 
+def test_known_defects_that_still_show_are_told_after_those_that_are_gone() -> None:
+    rows = softmax_rows()
+    rows[6] |= {"reason": "known defect pytorch#31829: outcome zeroed"}
+    rows[7] |= {"reason": "fixed_upstream: numpy#8775 no longer shows: bound_ratio 0.2 ≤ 1"}
+    html = page(example_run(failing(rows, lambda r: r["dtype"] == "float16")))
+    told = html.index("Known defects of libraries that still show: pytorch#31829 (1 cell).")
+    assert html.index("Fixed upstream") < told < html.index("Worst first")
+
+
 def test_the_matrix_says_in_words_what_its_colours_show() -> None:
     html = page(example_run(softmax_rows()))
     assert html.count('<td class="f ') == 8 * 4

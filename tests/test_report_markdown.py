@@ -68,6 +68,16 @@ def test_frontiers_and_environment_are_there() -> None:
     assert "| machine | AMD EPYC 7763 64-Core Processor, 2 cores, Linux-6.1.0-x86\\_64 |" in text
 
 
+def test_known_defects_that_still_show_are_told_after_those_that_are_gone() -> None:
+    rows = softmax_rows()
+    rows[6] |= {"reason": "known defect pytorch#31829: outcome zeroed"}
+    rows[7] |= {"reason": "fixed_upstream: numpy#8775 no longer shows: bound_ratio 0.2 ≤ 1"}
+    text = text_of_run(example_run(rows))
+    told = text.index(r"**Known defects of libraries that still show**: pytorch\#31829 (1 cell).")
+    assert text.index("## Fixed upstream") < told < text.index("## Digits left")
+    assert "still show" not in text_of_run(example_run(softmax_rows()))
+
+
 def test_failures_are_bounded_and_the_rest_is_counted() -> None:
     rows = [{**r, "verdict": "fail", "formulation": f"f{n}"} for n, r in enumerate(softmax_rows()[:170])]
     text = text_of_run(example_run(rows))

@@ -83,6 +83,21 @@ def test_the_verdict_in_a_sentence(rows: list[dict[str, Any]], sentence: str, st
     assert summary.state == state
 
 
+def test_known_defects_that_still_show_are_counted_by_their_issue() -> None:
+    shows = "known defect pytorch#31829: outcome not_a_number (rule line 20)"
+    other = "known defect numpy#8775: breaks as expected: bound_ratio 3 > 1"
+    gone = "fixed_upstream: pytorch#31829 no longer shows: outcome ok"
+    rows = [
+        cell("f/b/d", reason=other), cell("f/b/e", reason=shows), cell("f/b/f", reason=shows),
+        cell("f/b/f", reason=shows, output="z"), cell("f/b/g", reason=gone),
+        cell("f/b/h", "fail", reason=shows), cell("f/b/i", reason="outcome ok: no known defect x: y"),
+    ]  # fmt: skip
+    summary = summarise(rows, [])
+    assert summary.defects == (("pytorch#31829", 2), ("numpy#8775", 1))
+    assert summary.defects_told == "pytorch#31829 (2 cells), numpy#8775 (1 cell)"
+    assert summarise([cell("f/b/d")], []).defects == ()
+
+
 def test_a_failed_fact_fails_the_run_and_a_warning_fact_does_not() -> None:
     failed = {"fact": "exponent", "verdict": "fail", "severity": "fail"}
     assert summarise([cell("f/b/d")], [failed]).state == "fail"

@@ -54,6 +54,8 @@ def verdict_lines(run: Run) -> Iterator[str]:
     yield summary.sentence
     for row in summary.fixed:
         yield f"  fixed upstream  {told(row['cell'])}: {told(row['reason'])}"
+    if summary.defects:
+        yield f"known defects of libraries that still show: {told(summary.defects_told)}"
     several = {cell.id for cell in run.plan.cells if len(cell.outputs) > 1}
     alike: dict[tuple[str, str], list[Story]] = {}
     for story in summary.worst:

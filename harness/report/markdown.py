@@ -114,6 +114,7 @@ def text_of_run(run: Run, gate: GateReport | None = None) -> str:
         page.add(f"## {SIGNS[summary.state]} {escaped(summary.headline)}")
         page.add(escaped(summary.rest))
         page.add(verdict_counts(summary.counts))
+        page.add(still_showing(summary))
     for section in sections(run):
         page.add(section)
     return page.close(closing)
@@ -163,9 +164,16 @@ def add_findings(page: Page, summary: Summary) -> None:
     """Add what is wrong with a run, worst first, and what was mended elsewhere."""
     fixed = [f"- {code(text_of(r, 'cell'))}: {limited(r.get('reason'))}" for r in summary.fixed]
     page.add_list("## Fixed upstream\n", fixed, "defect")
+    page.add(still_showing(summary))
     head = table(["verdict", "cell", "what happened", "digits left", "why"], "lllrl", [])
     page.add_list(f"## Worst first\n\n{head}", failures(summary.worst), "kind")
     page.add_list("## Facts that failed or could not be judged\n", [*map(_fact, summary.facts)], "fact")
+
+
+def still_showing(summary: Summary) -> str:
+    """Return the known defects of libraries that show as their cases declare; empty without one."""
+    told = f"**Known defects of libraries that still show**: {limited(summary.defects_told, 2000)}."
+    return told if summary.defects else ""
 
 
 def failures(worst: Sequence[Story]) -> list[str]:

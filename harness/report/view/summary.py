@@ -22,6 +22,8 @@ from harness.report.view.rows import (
 from harness.report.view.text import counted, finite, listed, number, outcome_words, plain
 
 FIXED: Final = "fixed_upstream"
+DEFECT: Final = "known defect "
+"""How the reason of a row begins that shows the defect which its rule declares."""
 _MOST_KINDS: Final = 3
 
 
@@ -83,6 +85,13 @@ class Summary:
     """Known defects that no longer show."""
     facts: tuple[Mapping[str, Any], ...]
     """Facts that failed or could not be judged."""
+    defects: tuple[tuple[str, int], ...] = ()
+    """Known defects that still show, each with the number of its cells; most cells first."""
+
+    @property
+    def defects_told(self) -> str:
+        """The known defects that still show: `pytorch#31829 (2 cells), numpy#8775 (1 cell)`."""
+        return ", ".join(f"{issue} ({counted(cells, 'cell')})" for issue, cells in self.defects)
 
     @property
     def sentence(self) -> str:
@@ -119,7 +128,16 @@ def summarise(rows: Sequence[Row], facts: Sequence[Mapping[str, Any]], *, finish
         worst=stories(bad),
         fixed=fixed,
         facts=bad_facts,
+        defects=known_defects(rows),
     )
+
+
+def known_defects(rows: Iterable[Row]) -> tuple[tuple[str, int], ...]:
+    """Return the defects of libraries that show as their cases declare, and in how many cells."""
+    showing = (r for r in rows if text_of(r, "verdict") == "pass" and text_of(r, "reason").startswith(DEFECT))
+    issues = grouped(showing, lambda r: text_of(r, "reason").removeprefix(DEFECT).partition(": ")[0])
+    cells = {issue: len({text_of(r, "cell") for r in same}) for issue, same in issues.items()}
+    return tuple(sorted(cells.items(), key=lambda item: -item[1]))
 
 
 def stories(bad: Iterable[Row]) -> tuple[Story, ...]:
