@@ -236,6 +236,25 @@ def test_a_guard_leaves_the_logarithm_of_itself(name: str, dtype: str, left: flo
 
 
 @pytest.mark.parametrize("backend", BACKEND_NAMES)
+@pytest.mark.parametrize(
+    ("name", "dtype", "left"),
+    [
+        ("clip_eps", "float64", 52 * math.log(2)),  # eps is 2u
+        ("clip_eps", "float32", 23 * math.log(2)),
+        ("clip_1e7", "float64", 7 * math.log(10)),
+        ("plus_1e12", "float32", 12 * math.log(10)),
+        ("plus_1e15", "float64", 15 * math.log(10)),
+    ],
+)
+def test_a_guard_of_probabilities_leaves_the_logarithm_of_itself(
+    name: str, dtype: str, left: float, backend: str
+) -> None:
+    found = Judged("cross_entropy_of_probabilities", dtype, p=[1, 0], target=[0, 1])
+    (loss,) = found.outputs(name, backend).values()
+    assert loss == pytest.approx(left, rel=1e-6)  # the guard itself is rounded
+
+
+@pytest.mark.parametrize("backend", BACKEND_NAMES)
 def test_a_clip_at_1e_15_is_none_in_float32(backend: str) -> None:
     for dtype, expected in (("float32", math.nan), ("float64", 9 * 2.0**-53)):
         found = Judged("binary_cross_entropy", dtype, p=[1.0], y=[1.0])

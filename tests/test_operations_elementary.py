@@ -245,6 +245,16 @@ def test_the_limit_of_16_bits_is_what_a_float32_result_gives() -> None:
     assert limit_ulp(FORMATS["bfloat16"], 4) == 0.5 + 2.0**-14
 
 
+def test_what_underflows_may_be_off_by_the_smallest_number_too() -> None:
+    """e^−16.640625 is just below ω = 2⁻²⁴ of float16, whose last place is ω: (½ + 2⁻¹¹)·ω + ω."""
+    problem, operation = posed("exp", [-16.640625], "float16")
+    assert operation.bound is not None
+    found = operation.bound(
+        problem, operation.reference(problem), Precision.of(DTYPES["float16"], "float32")
+    )["y"]
+    assert found == pytest.approx(math.log2(1.5 + 2.0**-11) - 24, abs=1e-12)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", WIDE)
 def test_what_is_off_by_more_than_the_limit_is_caught(name: str, dtype: str) -> None:

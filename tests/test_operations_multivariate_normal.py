@@ -59,6 +59,20 @@ def test_exact_factors_multiply_to_the_covariance() -> None:
         covariance_roots.exact_factors(np.array([[0.0, 1], [1, 0]]))
 
 
+def test_a_factorisation_is_allowed_twenty_times_what_its_size_makes_of_a_rounding() -> None:
+    """Twice 10·d·u·‖Σ‖: of the factors, and of what is done with them."""
+    assert covariance_roots.backward_error_bound(3, 2.0**-24, 5.0) == 20 * 3 * 2.0**-24 * 5
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_eigenvalues_below_what_roundings_make_are_replaced(dtype: str) -> None:
+    xp = BACKENDS["numpy"].namespace(DTYPES[dtype], checked=True)
+    values = np.array([-1e-3, 0.0, 1e-30, 2.0, 8.0], dtype)
+    found = covariance_roots.no_less_than_rounding(xp, values, 5)
+    least = 5 * 8 * (2.0**-53 if dtype == "float64" else 2.0**-24)
+    assert found.tolist() == [least, least, least, 2.0, 8.0]
+
+
 @EVERY
 @DTYPED
 @pytest.mark.parametrize("name", FACTORISATIONS)

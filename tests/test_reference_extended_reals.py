@@ -186,3 +186,16 @@ def test_gradients_are_certified_too() -> None:
     x, g = np.array([0.5, 2.0, -3.0]), np.array([1.0, -2.0, 0.25])
     found = certified_gradients(lambda xp, x: xp.exp(x) * x, [x], {}, g, [0], FLOAT64)[0]
     np.testing.assert_allclose(found.to_float64(), g * np.exp(x) * (1 + x), rtol=1e-15)
+
+
+def test_a_ball_without_bounds_leaves_open_what_an_infinity_makes_of_it() -> None:
+    """It may be infinite: ∞ − ∞ and ∞/∞ are NaN, and ∞ + 1 and 1/∞ are not; NaN is NaN with anything."""
+    unknown, special = arb.nan(), np.array(INF, object)
+    for name, a, b in (("add", unknown, special), ("add", special, unknown), ("divide", unknown, special)):
+        found = getattr(XP, name)(a, b)[()]
+        assert type(found) is arb
+        assert not found.is_finite()
+    for name in ("add", "subtract", "multiply", "divide"):
+        assert math.isnan(getattr(XP, name)(XP.scalar(NAN), unknown)[()])
+    assert XP.divide(arb(1).exp(), special)[()] == 0
+    assert XP.add(arb(1).exp(), special)[()] == INF
