@@ -40,7 +40,7 @@ EXPRESSIONS = {
     ),
     "sums": lambda xp, x, y: xp.sum(x * y, axis=-1) * xp.mean(x, axis=1) + xp.mean(y) - xp.min(x, axis=1),
     "axes": lambda xp, x, y: (
-        xp.mean(xp.concat([x, y, x * y], axis=-2), axis=-2) * y[0]
+        xp.mean(xp.exp(xp.concat([x, y, x * y], axis=-2)), axis=-2) * y[0]
         + xp.sum(xp.stack([y, y], axis=0), axis=0)
         + xp.mean(x * y, axis=-1, keepdims=True)
         + xp.mean(x) * xp.sum(x * x)
