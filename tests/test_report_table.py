@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,6 +71,32 @@ def test_a_frontier_table_has_a_line_for_each_formulation_and_backend() -> None:
         ("naive", "numpy"), ("naive", "torch-cpu"),
     ]  # fmt: skip
     assert table.holding == "shifted (numpy, torch-cpu)"
+
+
+def frontier(output: str, against: str, value: float, formulation: str = "naive") -> dict[str, Any]:
+    """Return a frontier of one formulation in float32."""
+    where = {"formulation": formulation, "backend": "numpy", "dtype": "float32"}
+    reason = f"bad from {value}: {output}"
+    return fact("frontier", "c", output=output, against=against, value=value, reason=reason, **where)
+
+
+def test_axes_that_move_together_are_told_by_the_first_of_them() -> None:
+    known = replace(
+        cases_of(example_run())["softmax-overflow"], name="c", zipped=(("rate", "low"), ("a", "b"))
+    )
+    facts = [frontier("y", axis, 32) for axis in ("low", "rate", "n", "b")]
+    assert [t.axis for t in frontier_tables(facts, {"c": known})] == ["rate", "n", "b"]
+    assert [t.axis for t in frontier_tables(facts, {})] == ["low", "rate", "n", "b"]
+
+
+def test_outputs_with_the_same_frontiers_share_a_table() -> None:
+    facts = [frontier(output, "n", 40) for output in ("grad_p", "grad_q")]
+    (table,) = frontier_tables(facts, {})
+    assert (table.title, table.outputs) == ("c", "")
+    other = [frontier("grad_r", "n", 41), frontier("grad_r", "n", 40, "shifted")]
+    first, second = frontier_tables([*facts, *other], {})
+    assert (first.title, first.outputs) == ("c: grad_p, grad_q", "grad_p, grad_q")
+    assert (second.title, len(second.lines)) == ("c: grad_r", 2)
 
 
 def test_a_frontier_lies_between_two_values_and_may_be_where_it_is_predicted() -> None:

@@ -94,8 +94,9 @@ def _frontiers(run: Run) -> Iterator[str]:
             )
             if breaking:
                 alike.setdefault((line.formulation, breaking), []).append(line.backend)
+        output = f" [{table.outputs}]" if table.outputs else ""
         for (formulation, breaking), backends in alike.items():
-            where = f"{table.case} {formulation} ({', '.join(backends)}), {table.axis}"
+            where = f"{table.case} {formulation} ({', '.join(backends)}), {table.axis}{output}"
             found.append(f"  {told(where)}: {breaking}")
     if found:
         yield "first bad values:"

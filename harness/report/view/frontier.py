@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -58,6 +58,8 @@ class FrontierTable:
     lines: tuple[FrontierLine, ...]
     predicted: tuple[str, ...] = ()
     """For each dtype what 1 × the unit is, which is where the threshold is predicted; empty without one."""
+    outputs: str = ""
+    """The outputs told, where an axis has several tables."""
 
     @property
     def breaking(self) -> tuple[FrontierLine, ...]:
@@ -72,20 +74,38 @@ class FrontierTable:
 
 
 def frontier_tables(facts: Sequence[Row], cases: Mapping[str, CaseInfo]) -> list[FrontierTable]:
-    """Return one table for each case, axis and output that has frontiers."""
+    """Return one table for each case, axis and output that has frontiers.
+
+    Axes that move together break together: the first of them is told. Outputs with equal frontiers share a table.
+    """
     frontiers = [f for f in facts if text_of(f, "fact") == "frontier"]
     by_axis = grouped(frontiers, lambda f: (text_of(f, "case"), text_of(f, "against")))
-    tables = []
+    tables: list[FrontierTable] = []
     for (case, against), group in by_axis.items():
         info = cases.get(case)
+        together = next((z for z in info.zipped if against in z), ()) if info else ()
+        if any((case, axis) in by_axis for axis in together[: together.index(against) if together else 0]):
+            continue
         unit = axis_unit_of(group, info, against)
         outputs = grouped(group, lambda f: (text_of(f, "output"), text_of(f, "mode")))
-        for (output, mode), same in outputs.items():
-            names = [output] if len({o for o, _ in outputs}) > 1 else []
-            what = " ".join(names or (["gradient"] if mode == "backward" else []))
+        made = [(output, mode, _table(f, case, against, unit)) for (output, mode), f in outputs.items()]
+        alike = grouped(made, lambda one: (one[1], _seen(one[2])))
+        for (mode, _), same in alike.items():
+            names = ", ".join(output for output, _, _ in same) if len(alike) > 1 else ""
+            what = names or ("gradient" if mode == "backward" else "")
             title = info.title if info else case
-            tables.append(_table(same, f"{title}: {what}" if what else title, case, against, unit))
+            told = f"{title}: {what}" if what else title
+            tables.append(replace(same[0][2], title=told, outputs=names))
     return tables
+
+
+def _seen(table: FrontierTable) -> tuple[object, ...]:
+    """Return what a reader sees of a table: all but the reasons."""
+    lines = (
+        (line.formulation, line.backend, *((f.text, f.beside, f.as_predicted) for f in line.fields))
+        for line in table.lines
+    )
+    return (table.dtypes, *lines)
 
 
 def axis_unit_of(facts: Sequence[Row], info: CaseInfo | None, axis: str) -> AxisUnit:
@@ -99,7 +119,7 @@ def axis_unit_of(facts: Sequence[Row], info: CaseInfo | None, axis: str) -> Axis
     return AxisUnit(text.removeprefix(_POWER), "powers") if text.startswith(_POWER) else AxisUnit()
 
 
-def _table(facts: Sequence[Row], title: str, case: str, axis: str, unit: AxisUnit) -> FrontierTable:
+def _table(facts: Sequence[Row], case: str, axis: str, unit: AxisUnit) -> FrontierTable:
     dtypes = by_precision(text_of(f, "dtype") for f in facts)
     lines = []
     for (formulation, backend), group in grouped(
@@ -108,9 +128,7 @@ def _table(facts: Sequence[Row], title: str, case: str, axis: str, unit: AxisUni
         by_dtype = grouped(group, lambda f: text_of(f, "dtype"))
         fields = tuple(frontier_field(by_dtype.get(d, []), unit) for d in dtypes)
         lines.append(FrontierLine(formulation, backend, fields))
-    return FrontierTable(
-        case, title, unit.title(axis), tuple(dtypes), tuple(lines), predictions(dtypes, unit)
-    )
+    return FrontierTable(case, case, unit.title(axis), tuple(dtypes), tuple(lines), predictions(dtypes, unit))
 
 
 def predictions(dtypes: Sequence[str], unit: AxisUnit) -> tuple[str, ...]:
