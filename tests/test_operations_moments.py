@@ -216,17 +216,13 @@ def test_a_blocked_sum_is_as_high_as_is_said() -> None:
     assert family.height(2**20) == 20 + family.LEAF
 
 
-COLUMNS = [[1000, 1001, 1003, 1003, 1005], [-2, 0.5, 4, 8, 3]]
+COLUMNS: list[list[float]] = [[1000, 1001, 1003, 1003, 1005], [-2, 0.5, 4, 8, 3]]
 
 
 def by_formula(ddof: int, fmt: str, u_acc: Fraction) -> dict[str, list[Fraction]]:
     """Return the module's formulas for two columns of five numbers, in rationals."""
-    u, omega, n, h = (
-        FORMATS[fmt].unit_roundoff,
-        FORMATS[fmt].min_subnormal,
-        5,
-        4,
-    )  # no term is added five times
+    u, omega = FORMATS[fmt].unit_roundoff, FORMATS[fmt].min_subnormal
+    n, h = 5, 4  # no term passes through more than four additions
     grown = lambda k: (1 + Fraction(u)) ** k - 1  # noqa: E731
     columns = [[Fraction(v) for v in column] for column in COLUMNS]
     means = [sum(column) / n for column in columns]
