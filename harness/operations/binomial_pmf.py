@@ -8,6 +8,7 @@ from typing import Any
 from harness.model import Condition, Written
 from harness.operations import saddle_point
 from harness.operations.definition import RUNNING, operation, require_one_shape
+from harness.operations.normal_family import TWO_PI
 from harness.registry import Cost, ExactProblem, Parameter, formulation
 
 
@@ -38,7 +39,7 @@ def expansion(xp: Any, k: Any, p: Any, *, n: Any) -> Any:
         saddle_point.deviance(xp, hit, xp.multiply(count, p)),
         saddle_point.deviance(xp, miss, xp.multiply(count, q)),
     )
-    width = xp.divide(xp.divide(xp.divide(count, hit), miss), xp.scalar(saddle_point.TWO_PI))
+    width = xp.divide(xp.divide(xp.divide(count, hit), miss), xp.scalar(TWO_PI))
     inside = xp.multiply(xp.sqrt(width), xp.exp(xp.subtract(ways, deviances)))
     all_hit = xp.exp(xp.multiply(count, xp.log(xp.where(every, p, one))))
     no_hit = xp.exp(xp.multiply(count, xp.log1p(xp.negative(xp.where(none, p, zero)))))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from harness.errors import InputError
 from harness.model import Written
 from harness.operations import covariance_roots as roots
-from harness.operations.normal_log_likelihood import HALF_LOG_TWO_PI
+from harness.operations.normal_family import HALF_LOG_TWO_PI
 from harness.registry import (
     COTANGENT,
     Cost,
@@ -126,7 +126,7 @@ def gradient_reference(problem: ExactProblem) -> Reference:
 
 
 def _departure(problem: ExactProblem, reference: Reference, u: float) -> tuple[float, float]:
-    """Return E = 20·d·u·‖Σ‖ and 1/(1 − E·‖Σ⁻¹‖), infinite where Σ + ΔΣ may be singular."""
+    """Return E = max(20, 3d + 1)·d·u·‖Σ‖ and 1/(1 − E·‖Σ⁻¹‖), infinite where Σ + ΔΣ may be singular."""
     q: Any = reference.quantities
     change = roots.backward_error_bound(problem.inputs["mean"].size, u, float(q["norm"]))
     left = 1 - change * float(q["norm_inverse"])
@@ -186,7 +186,7 @@ def cost(shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written
 _BOUND: Final = (
     "½[(E·‖z‖² + 2uΣ|r||z| + u²‖r‖²‖Σ⁻¹‖ + E·tr Σ⁻¹)/(1 − E‖Σ⁻¹‖) + (8u + d·u_acc)·d·Λ + (d·u_acc + 4u)q "
     "+ 6u·parts], "
-    "E = 20·d·u·‖Σ‖₂, r = x − μ, z = Σ⁻¹r, Λ = max |ln λ|; none where E‖Σ⁻¹‖ ≥ 1"
+    "E = max(20, 3d + 1)·d·u·‖Σ‖₂, r = x − μ, z = Σ⁻¹r, Λ = max |ln λ|; none where E‖Σ⁻¹‖ ≥ 1"
 )
 
 register_operation(

@@ -11,9 +11,19 @@ from decimal import Decimal
 from typing import Any, Final
 
 from harness.operations.definition import RUNNING
+from harness.tape import SQRT_2_PI
 
 SQRT_HALF: Final = Decimal("0.70710678118654752440084436210484903928483593768847")
+TWO_PI: Final = Decimal("6.2831853071795864769252867665590057683943387987502")
+ROOT_TWO_PI: Final = Decimal(SQRT_2_PI)
+HALF_LOG_TWO_PI: Final = Decimal("0.91893853320467274178032973640561763986139747363778")
+"""ln √(2π). To 50 digits and more, for algorithms, which round them; definitions have `exact_two_pi`."""
 SOURCE: Final = f"½·erfc t = ½·exp(−t²)·erfcx t, NIST DLMF 7.2; {RUNNING}"
+
+
+def exact_two_pi(xp: Any) -> Any:
+    """Return 2π = 8·atan 1, in exact arithmetic."""
+    return xp.multiply(xp.atan(xp.scalar(1)), xp.scalar(8))
 
 
 def exact_tail(xp: Any, x: Any) -> Any:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
 from harness.errors import InputError
 from harness.model import Written
 from harness.operations import likelihood_family as family
+from harness.operations import normal_family
 from harness.operations.definition import operation
 from harness.registry import Cost, ExactProblem, formulation
 
-HALF_LOG_TWO_PI: Final = Decimal("0.91893853320467274178032973640561763986139747363778")
-ROOT_TWO_PI: Final = Decimal("2.5066282746310005024157652848110452530069867406099")
 _HALF: Final = Fraction(1, 2)
 
 
 def definition(xp: Any, x: Any, mean: Any, deviation: Any) -> Any:
-    """−Σ z²/2 − n·(ln σ + ln √(2π)), z = (x − μ)/σ."""
+    """−Σ z²/2 − n·(ln σ + ln(2π)/2), z = (x − μ)/σ."""
     z = (x - mean) / deviation
     n = x.shape[0]
-    return -(xp.sum(z * z) / 2) - n * (xp.log(deviation) + HALF_LOG_TWO_PI)
+    return -(xp.sum(z * z) / 2) - n * (xp.log(deviation) + xp.log(normal_family.exact_two_pi(xp)) / 2)
 
 
 def check(problem: ExactProblem) -> None:
@@ -49,7 +47,7 @@ def closed(xp: Any, x: Any, mean: Any, deviation: Any) -> Any:
     """The definition, in functions of namespaces: squares of standardised data, and one logarithm."""
     z = xp.divide(xp.subtract(x, mean), deviation)
     squares = xp.multiply(xp.sum(xp.square(z)), xp.scalar(_HALF))
-    constant = xp.add(xp.log(deviation), xp.scalar(HALF_LOG_TWO_PI))
+    constant = xp.add(xp.log(deviation), xp.scalar(normal_family.HALF_LOG_TWO_PI))
     return xp.negative(xp.add(squares, xp.multiply(xp.scalar(x.shape[0]), constant)))
 
 
@@ -71,7 +69,7 @@ operation(
 
 def _densities(xp: Any, x: Any, mean: Any, deviation: Any) -> Any:
     z = xp.divide(xp.subtract(x, mean), deviation)
-    top = xp.divide(xp.scalar(1), xp.multiply(deviation, xp.scalar(ROOT_TWO_PI)))
+    top = xp.divide(xp.scalar(1), xp.multiply(deviation, xp.scalar(normal_family.ROOT_TWO_PI)))
     return xp.multiply(top, xp.exp(xp.negative(xp.multiply(xp.square(z), xp.scalar(_HALF)))))
 
 

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from harness.errors import InputError
+from harness.operations import normal_family as family
 from harness.operations.definition import operation, per_entry, require_one_shape
 from harness.registry import ExactProblem, formulation
-from harness.tape import SQRT_2_PI
-
-ROOT_2_PI: Final = Decimal(SQRT_2_PI)
 
 
 def definition(xp: Any, x: Any, mean: Any, deviation: Any) -> Any:
-    """exp(−z²/2)/(σ·√(2π)), z = (x − μ)/σ and 2π = 8·atan 1."""
+    """exp(−z²/2)/(σ·√(2π)), z = (x − μ)/σ."""
     z = (x - mean) / deviation
-    return xp.exp(-z * z / 2) / (deviation * xp.sqrt(xp.multiply(xp.atan(xp.scalar(1)), xp.scalar(8))))
+    return xp.exp(-z * z / 2) / (deviation * xp.sqrt(family.exact_two_pi(xp)))
 
 
 def standard(xp: Any, x: Any, mean: Any, deviation: Any) -> Any:
     """Return the same, rounded: the quotient first, then its square."""
     z = (x - mean) / deviation
-    return xp.exp(z * z * -0.5) / (deviation * ROOT_2_PI)
+    return xp.exp(z * z * -0.5) / (deviation * family.ROOT_TWO_PI)
 
 
 def check(problem: ExactProblem) -> None:
@@ -53,7 +50,7 @@ operation(
 @formulation("normal_pdf", "naive", title="exp(−(x − μ)²/(2σ²))/√(2πσ²)")
 def naive(xp: Any, x: Any, mean: Any, deviation: Any) -> Callable[[], Any]:
     """Square first, as the formula is printed: ∞/∞ from √Ω on, 0/0 from √ω down."""
-    two, two_pi = xp.scalar(2), xp.scalar("6.2831853071795864769252867665590057683943387987502")
+    two, two_pi = xp.scalar(2), xp.scalar(family.TWO_PI)
 
     def thunk() -> Any:
         variance = xp.square(deviation)
@@ -66,7 +63,7 @@ def naive(xp: Any, x: Any, mean: Any, deviation: Any) -> Callable[[], Any]:
 @formulation("normal_pdf", "standardised", title="exp(−z²/2)/√(2π)/σ, z = (x − μ)/σ")
 def standardised(xp: Any, x: Any, mean: Any, deviation: Any) -> Callable[[], Any]:
     """Divide by σ before squaring."""
-    half, root = xp.scalar("-0.5"), xp.scalar(ROOT_2_PI)
+    half, root = xp.scalar("-0.5"), xp.scalar(family.ROOT_TWO_PI)
 
     def thunk() -> Any:
         z = xp.divide(xp.subtract(x, mean), deviation)

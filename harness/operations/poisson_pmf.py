@@ -8,6 +8,7 @@ from typing import Any
 from harness.model import Written
 from harness.operations import saddle_point
 from harness.operations.definition import RUNNING, operation, require_one_shape
+from harness.operations.normal_family import TWO_PI
 from harness.registry import Cost, ExactProblem, formulation
 
 
@@ -25,7 +26,7 @@ def expansion(xp: Any, k: Any, rate: Any) -> Any:
     none = xp.equal(k, zero)
     count = xp.where(none, one, k)
     exponent = xp.add(saddle_point.stirling_error(xp, count), saddle_point.deviance(xp, count, rate))
-    width = xp.sqrt(xp.multiply(xp.scalar(saddle_point.TWO_PI), count))
+    width = xp.sqrt(xp.multiply(xp.scalar(TWO_PI), count))
     inside = xp.divide(xp.exp(xp.negative(exponent)), width)
     return xp.where(none, xp.exp(xp.negative(xp.where(none, rate, zero))), inside)
 

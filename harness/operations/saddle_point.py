@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from harness.registry import ExactProblem
 
 SOURCE: Final = "C. Loader, Fast and Accurate Computation of Binomial Probabilities, 2000"
-TWO_PI: Final = Decimal("6.2831853071795864769252867665590057683943387987502")
 SMALL: Final = tuple(
     map(
         Decimal,
