@@ -95,6 +95,7 @@ def plan(
         dtypes=tuple(dtypes),
         topics=tuple(topics),
         guide=tuple(guide),
+        plugins=tuple(plugins),
     )
     return make_plan(cases, profile=profile, selection=selection)
 

@@ -120,6 +120,7 @@ def compare(
         dtypes=tuple(dtypes),
         topics=tuple(topics),
         guide=tuple(guide),
+        plugins=tuple(plugins),
     )
     cases = api.check(paths, plugins=plugins, max_elements=max_elements)
     plan, pairs, alone = _planned(cases, profile, selection, base, head)

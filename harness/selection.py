@@ -34,6 +34,8 @@ class Selection:
     dtypes: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     guide: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    """Modules that were imported first; they do not narrow."""
 
     def check_names(self) -> None:
         """Raise UsageError if a name does not exist, or `keyword` is no expression."""

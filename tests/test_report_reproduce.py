@@ -12,9 +12,10 @@ import pytest
 
 from harness import api
 from harness.model import Axis, Case, Plan, cell_id
-from harness.report.view.reproduce import longer_endings, reproduction, selection
+from harness.report.html import contents
+from harness.report.view.reproduce import longer_endings, plugins_of, reproduction, selection
 from harness.selection import keyword_test
-from tests.synthetic_run import SOFTMAX
+from tests.synthetic_run import SOFTMAX, example_run, failing, softmax_rows
 
 
 def row_of(identity: str, dtype: str = "float16") -> dict[str, Any]:
@@ -56,6 +57,25 @@ def test_the_command_makes_a_plan_of_that_cell_alone() -> None:
     words = shlex.split(reproduction(row_of(cell.id, cell.dtype), case, [case], "default").run)
     again = api.plan([words[2]], keyword=words[words.index("-k") + 1])
     assert [c.id for c in again.cells] == [cell.id]
+
+
+def test_the_command_names_the_plugins_of_the_run() -> None:
+    plan = api.plan(["cases/softmax-guide.yaml"], plugins=["json"])
+    plugins = plugins_of({"selection": dict(plan.selection)})
+    assert plugins == ("json",)
+    case, cell = plan.cases["softmax-guide"], plan.cells[0]
+    made = reproduction(row_of(cell.id, cell.dtype), case, [case], "quick", (*plugins, "my rules.py"))
+    for command in (made.run, made.reference):
+        assert shlex.split(command)[-5:] == ["--plugin", "json", "--plugin", "my rules.py", "--quick"]
+    assert plugins_of({}) == plugins_of({"selection": {"paths": ["x"]}}) == ()
+
+
+def test_the_page_names_the_plugins_of_the_run_too() -> None:
+    rows = failing(softmax_rows(), lambda r: r["dtype"] == "float16")
+    run = example_run(rows)
+    made = replace(run, header={**run.header, "selection": {"plugins": ["mine.py"]}})
+    assert contents(made)["data"].count('"options":"--plugin mine.py"') == 1
+    assert contents(made)["worst"][0]["commands"].reference.endswith(" --plugin mine.py")
 
 
 def test_values_that_go_on_from_this_one_are_excluded() -> None:

@@ -24,7 +24,7 @@ from harness.report.view.frontier import facts_table, frontier_tables
 from harness.report.view.matrix import LEVELS
 from harness.report.view.pairs import comparison_section
 from harness.report.view.payload import as_json, payload, shown_rows
-from harness.report.view.reproduce import reproduction
+from harness.report.view.reproduce import plugins_of, reproduction
 from harness.report.view.rows import digits_left, grouped, has_several_outputs, result_name, text_of
 from harness.report.view.sections import Budget, operation_sections, speed_sections
 from harness.report.view.speed import is_timed
@@ -131,7 +131,8 @@ def contents(run: Run) -> dict[str, Any]:
     operations = operation_sections(by_case, infos, budget)
     speed = speed_sections(by_case, infos, budget)
     known = heading.columns_of(run.header)
-    data = payload([r for rows in by_case.values() for r in rows], known, infos, run.plan.cases, profile)
+    results, plugins = [r for rows in by_case.values() for r in rows], plugins_of(run.header)
+    data = payload(results, known, infos, run.plan.cases, profile, plugins)
     told_facts, breakages = facts_table(facts), telling.merged(telling.expected_breakages(run.rows))
     return {
         "data": Markup(as_json(data)),  # noqa: S704 - escaped
@@ -164,7 +165,7 @@ def worst_entries(
     numbers = {id(r): n for n, r in enumerate(shown_rows(r for rows in by_case.values() for r in rows))}
     rows_of = grouped(run.rows, lambda r: text_of(r, "operation"))
     several = {operation: has_several_outputs(rows) for operation, rows in rows_of.items()}
-    cases = run.plan.cases
+    cases, plugins = run.plan.cases, plugins_of(run.header)
     entries = []
     for story in stories:
         row = story.worst
@@ -177,7 +178,7 @@ def worst_entries(
                 "element": worst_element(row),
                 "commands": None
                 if case is None
-                else reproduction(row, case, cases.values(), run.header.get("profile")),
+                else reproduction(row, case, cases.values(), run.header.get("profile"), plugins),
             }
         )
     return entries

@@ -76,7 +76,8 @@ class FrontierTable:
 def frontier_tables(facts: Sequence[Row], cases: Mapping[str, CaseInfo]) -> list[FrontierTable]:
     """Return one table for each case, axis and output that has frontiers.
 
-    Axes that move together break together: the first of them is told. Outputs with equal frontiers share a table.
+    Axes that move together break together: the first of them is told. Outputs with equal frontiers share a
+    table.
     """
     frontiers = [f for f in facts if text_of(f, "fact") == "frontier"]
     by_axis = grouped(frontiers, lambda f: (text_of(f, "case"), text_of(f, "against")))

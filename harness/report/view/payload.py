@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from harness.report.view.element import format_of, shortened_exact
 from harness.report.view.header import CaseInfo, Column
-from harness.report.view.reproduce import has_file, profile_option, selection
+from harness.report.view.reproduce import has_file, run_options, selection
 from harness.report.view.rows import Row, axes_of, is_skipped, text_of
 from harness.report.view.table import column_of, ordered_columns
 from harness.report.view.text import exact, present
@@ -52,6 +52,7 @@ def payload(
     infos: Mapping[str, CaseInfo],
     cases: Mapping[str, Case],
     profile: Any,
+    plugins: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Return the results that are no skips, as plain data for JSON.
 
@@ -65,6 +66,8 @@ def payload(
         What the report and the plan know of each case.
     profile
         The profile that was run.
+    plugins
+        Modules that the run imported first.
     """
     kept = shown_rows(rows)
     names = [n for n in ordered_columns(kept) if n not in _ELSEWHERE]
@@ -74,7 +77,7 @@ def payload(
     return {
         "rows": len(kept),
         "skipped": len(rows) - len(kept),
-        "options": " ".join(profile_option(profile)),
+        "options": " ".join(run_options(profile, plugins)),
         "formats": {d: [f.precision, f.exponent_min] for d, f in formats.items() if f is not None},
         "cases": {
             name: {

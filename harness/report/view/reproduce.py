@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +27,9 @@ class Reproduction:
     reference: str
 
 
-def reproduction(row: Row, case: Case, others: Iterable[Case], profile: Any) -> Reproduction:
+def reproduction(
+    row: Row, case: Case, others: Iterable[Case], profile: Any, plugins: Iterable[str] = ()
+) -> Reproduction:
     """Return the commands for the cell of a row.
 
     Parameters
@@ -40,10 +42,12 @@ def reproduction(row: Row, case: Case, others: Iterable[Case], profile: Any) -> 
         All cases of the run: those of the same file may have ids that hold this one's.
     profile
         The profile that was run.
+    plugins
+        Modules that the run imported first.
     """
     if not has_file(case):
         return Reproduction("", "")
-    rest = " ".join([shlex.quote(case.path), selection(row, case, others), *profile_option(profile)])
+    rest = " ".join([shlex.quote(case.path), selection(row, case, others), *run_options(profile, plugins)])
     return Reproduction(f"harness run {rest}", f"harness reference {rest}")
 
 
@@ -52,9 +56,17 @@ def has_file(case: Case) -> bool:
     return not case.path.startswith("<")
 
 
-def profile_option(profile: Any) -> list[str]:
-    """Return the option that asks for a profile; none for the default."""
-    return [f"--{profile}"] if profile in _PROFILES else []
+def run_options(profile: Any, plugins: Iterable[str] = ()) -> list[str]:
+    """Return the options that all cells of a run share: its plug-ins, and its profile unless the default."""
+    named = [f"--plugin {shlex.quote(plugin)}" for plugin in plugins]
+    return [*named, *([f"--{profile}"] if profile in _PROFILES else [])]
+
+
+def plugins_of(header: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the modules that a run imported first; nothing where it does not say."""
+    asked = header.get("selection")
+    found = asked.get("plugins") if isinstance(asked, Mapping) else None
+    return tuple(map(str, found)) if isinstance(found, (list, tuple)) else ()
 
 
 def selection(row: Row, case: Case, others: Iterable[Case] = ()) -> str:
