@@ -92,6 +92,15 @@ def test_a_ball_beyond_every_exponent_is_split() -> None:
     assert found.radius_log2[0] < -(2.0**52)
 
 
+def test_what_is_far_below_a_format_is_known_to_its_radius_only() -> None:
+    """e^−166 in float32: certified to 2⁻¹⁰·ω, 1e-48, the stable algorithm has it to 1e-16 of itself."""
+    inputs = {"x": np.array([166.0, -166.0]), "y": np.array([1.0, 0.0])}
+    operation = OPERATIONS["binary_cross_entropy_with_logits"]
+    problem = ExactProblem(operation.name, inputs, operation.defaults(), DTYPES["float32"])
+    loss = operation.reference(problem).outputs["loss"]
+    assert (loss.error_log2(np.exp([-166.0, -166.0])) <= loss.radius_log2 + 1).all()
+
+
 # ---- the ends of the extended reals ---------------------------------------------------------------------
 
 
@@ -110,6 +119,45 @@ def test_a_ball_beyond_every_exponent_is_split() -> None:
 def test_a_slope_has_its_limit_at_infinity(name: str, slopes: tuple[float, float]) -> None:
     assert tuple(gradient(name, [-INF, INF]).to_float64()) == slopes
     assert np.isnan(gradient(name, [np.nan]).to_float64()).all()
+
+
+def gradients(name: str, **inputs: Any) -> dict[str, list[Any]]:
+    """Return the gradients of an operation for a cotangent of ones, rounded to float64."""
+    operation = OPERATIONS[name]
+    given = {n: np.asarray(x, np.float64) for n, x in inputs.items()}
+    (y,) = operation.reference(
+        ExactProblem(name, given, operation.defaults(), DTYPES["float64"])
+    ).outputs.values()
+    given[COTANGENT] = np.ones(y.shape)
+    wanted = operation.differentiable
+    problem = ExactProblem(name, given, operation.defaults(), DTYPES["float64"], wanted)
+    found = operation.differentiated(wanted).reference(problem).outputs
+    return {n.removeprefix("grad_"): g.to_float64().tolist() for n, g in found.items()}
+
+
+def test_the_slope_of_a_loss_of_infinite_logits_is_its_limit() -> None:
+    """σ(x) − y, for x → ±∞: right, wrong by all there is, and of y = ½."""
+    x = [INF, INF, INF, -INF, -INF, -INF, 800.0, 0.0]
+    y = [1.0, 0.0, 0.5, 1.0, 0.0, 0.5, 0.25, 0.5]
+    found = gradients("binary_cross_entropy_with_logits", x=x, y=y)
+    assert found["x"] == [0.0, 1.0, 0.5, -1.0, 0.0, -0.5, 0.75, 0.0]
+
+
+def test_the_slopes_of_an_infinite_divergence_are_infinite() -> None:
+    """ln(p/q) + 1 → +∞ and −p/q → −∞ for q → 0, beside terms that are finite."""
+    found = gradients("kl_divergence", p=[[0.5, 0.5], [0.0, 1.0]], q=[[0.0, 1.0], [0.0, 0.5]])
+    assert found["p"] == [[INF, pytest.approx(1 - math.log(2))], [0.0, pytest.approx(1 + math.log(2))]]
+    assert found["q"] == [[-INF, -0.5], [0.0, -2.0]]
+
+
+def test_beyond_its_ends_a_uniform_distribution_is_constant() -> None:
+    x, low, high = [INF, -INF, 3.0, -1.0, 0.5], [0.0] * 5, [2.0] * 5
+    found = gradients("uniform_cdf", x=x, low=low, high=high)
+    assert found == {
+        "x": [0, 0, 0, 0, 0.5],
+        "low": [0, 0, 0, 0, -0.375],
+        "high": [0, 0, 0, 0, -0.125],
+    }
 
 
 @pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus"])

@@ -42,7 +42,12 @@ def meant_by_logits(xp: Any, x: Any, y: Any, reduction: Written) -> Any:
     """Return y·ln(1 + exp(−x)) + (1 − y)·ln(1 + exp(x)), without a term whose weight is 0."""
 
     def softplus(z: Any) -> Any:
-        return xp.log(xp.add(xp.scalar(1), xp.exp(z)))
+        """For z > 0 z + ln(1 + exp(−z)): its derivative at ∞ is 1, and not ∞/∞."""
+        zero, one = xp.scalar(0), xp.scalar(1)
+        above = xp.less(zero, z)
+        up, down = xp.where(above, z, zero), xp.where(above, zero, z)
+        right = xp.add(up, xp.log(xp.add(one, xp.exp(xp.negative(up)))))
+        return xp.where(above, right, xp.log(xp.add(one, xp.exp(down))))
 
     one = logs.product(xp, y, softplus, xp.negative(x))
     return _reduced(xp, xp.add(one, logs.product(xp, _other(xp, y), softplus, x)), reduction)
@@ -79,6 +84,7 @@ operation(
     gradient_formula="g·((1 − y)/(1 − p) − y/p)",
     cost=logs.cost(8, elementwise=True),
     check=_check,
+    elementwise=True,
 )
 
 operation(
@@ -96,6 +102,7 @@ operation(
     gradient_formula="g·(σ(x) − y)",
     cost=logs.cost(8, elementwise=True),
     check=_check,
+    elementwise=True,
 )
 
 

@@ -241,7 +241,8 @@ def _require_agreement(
     """Raise InputError where the stable algorithm computes another function than the one that is meant.
 
     In float64 it may be off by its bound. A million times that is no rounding: the bound would be that of
-    something else, and tell nothing. What is next to underflow is left out, for libraries flush it.
+    something else, and tell nothing. What is next to underflow is left out, for libraries flush it; and what
+    is below that of the format is known to the radius of its reference only.
     """
     import numpy as np
 
@@ -261,7 +262,8 @@ def _require_agreement(
             shapes = f"{list(computed.shape)}, the definition of shape {list(y.shape)}"
             raise InputError(f"the stable expression of {problem.operation} gives {name} of shape {shapes}")
         with np.errstate(all="ignore"):
-            off = y.error_log2(computed.value) > np.log2(computed.error) + _ROUNDINGS
+            allowed = np.maximum(np.log2(computed.error) + _ROUNDINGS, y.radius_log2 + 1)
+            off = y.error_log2(computed.value) > allowed
         off &= np.isfinite(computed.value) & (y.log2_abs() > _TINY) & (y.kind != UNDECIDED)
         if off.any():
             place = tuple(int(i) for i in np.argwhere(off)[0])

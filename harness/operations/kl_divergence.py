@@ -14,15 +14,18 @@ NEEDS: Final = ("elementwise", "sum")
 
 
 def meant(xp: Any, p: Any, q: Any) -> Any:
-    """Return Σ p·ln(p/q): 0 where p is 0, +∞ where q alone is 0; both as they are, whatever their sums."""
+    """Return Σ p·ln(p/q): 0 where p is 0, +∞ where q alone is 0; both as they are, whatever their sums.
+
+    The infinite term is p·∞·(1 − q), whose slopes are those of the limit, +∞ for p and −∞ for q.
+    """
     one, nothing = xp.scalar(1), xp.equal(p, xp.scalar(0))
     impossible = xp.logical_and(xp.equal(q, xp.scalar(0)), xp.logical_not(nothing))
     beside = xp.logical_or(nothing, impossible)
     ratio = xp.divide(xp.where(beside, one, p), xp.where(beside, one, q))
-    terms = xp.where(
-        nothing, xp.scalar(0), xp.where(impossible, xp.scalar("inf"), xp.multiply(p, xp.log(ratio)))
-    )
-    return xp.sum(terms, axis=-1)
+    endless = xp.where(impossible, xp.scalar("inf"), xp.scalar(0))
+    beyond = xp.multiply(p, xp.multiply(endless, xp.subtract(one, q)))
+    terms = xp.add(xp.multiply(p, xp.log(ratio)), beyond)
+    return xp.sum(xp.where(nothing, xp.scalar(0), terms), axis=-1)
 
 
 def in_log_space(xp: Any, p: Any, q: Any) -> Any:

@@ -23,8 +23,9 @@ def halved_density(xp: Any, x: Any, low: Any, high: Any) -> Any:
 
 
 def distribution(xp: Any, x: Any, low: Any, high: Any) -> Any:
-    """(x − low)/(high − low), 0 below and 1 above."""
-    return _selected(xp, x, low, high, (x - low) / (high - low), xp.scalar(1))
+    """(x − low)/(high − low), 0 below and 1 above; an infinite x is not given to what is not chosen."""
+    inside = xp.where(xp.isinf(x), low, x)
+    return _selected(xp, x, low, high, (inside - low) / (high - low), xp.scalar(1))
 
 
 def halved_distribution(xp: Any, x: Any, low: Any, high: Any) -> Any:
