@@ -68,6 +68,13 @@ def test_functions_are_those_of_mpmath(name: str) -> None:
         ("lgamma", 0, INF), ("lgamma", -0.5, NAN), ("digamma", 0, NAN),
         ("erfcx", -INF, INF), ("erfcx", 0, 1), ("erfcx", INF, 0), ("erfinv", -1, -INF), ("erfinv", 0, 0),
         ("erfinv", 2, NAN), ("ndtri", 0, -INF), ("ndtri", 0.5, 0), ("ndtri", 1, INF), ("ndtri", -1, NAN),
+        ("tanh", -INF, -1), ("erf", INF, 1), ("erfc", INF, 0), ("sinh", INF, INF), ("cosh", INF, INF),
+        ("expm1", INF, INF), ("log1p", INF, INF), ("log1p", -INF, NAN), ("exp2", INF, INF),
+        ("cbrt", INF, INF), ("lgamma", INF, INF), ("digamma", INF, INF),
+        ("acos", -1.5, NAN), ("acos", 1.5, NAN), ("asin", -1.5, NAN),
+        ("erfinv", 1, INF), ("erfinv", -2, NAN), ("ndtri", 2, NAN), ("log2", 0, -INF), ("log2", -1, NAN),
+        ("log10", 0, -INF), ("log10", INF, INF), ("sign", -INF, -1), ("sign", 0, 0), ("square", -INF, INF),
+        ("sqrt", -INF, NAN), ("atan", 0, 0), ("negative", INF, -INF),
         ("floor", -1.5, -2), ("abs", -INF, INF), ("square", -3, 9),
     ],
 )  # fmt: skip
@@ -186,6 +193,20 @@ def test_gradients_are_certified_too() -> None:
     x, g = np.array([0.5, 2.0, -3.0]), np.array([1.0, -2.0, 0.25])
     found = certified_gradients(lambda xp, x: xp.exp(x) * x, [x], {}, g, [0], FLOAT64)[0]
     np.testing.assert_allclose(found.to_float64(), g * np.exp(x) * (1 + x), rtol=1e-15)
+
+
+def test_an_exact_zero_stays_exact_beside_a_ball() -> None:
+    zero, ball = fmpq(0), arb(1).exp()
+    for found in (XP.multiply(zero, ball), XP.multiply(ball, zero), XP.divide(zero, ball)):
+        assert type(found[()]) is fmpq
+        assert found[()] == 0
+
+
+def test_a_ball_below_0_has_no_root_and_no_logarithm() -> None:
+    for name in ("sqrt", "log", "log2", "log10", "lgamma"):
+        found = FUNCTIONS[name](-arb(1).exp())
+        assert type(found) is float
+        assert math.isnan(found)
 
 
 def test_a_ball_without_bounds_leaves_open_what_an_infinity_makes_of_it() -> None:

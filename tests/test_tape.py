@@ -127,6 +127,7 @@ def test_gradients_of_numpy_are_those_of_torch(name: str) -> None:
     dtype = np.float32 if name == "cast" else np.float64
     found = differentiated(build, xp, [X, Y], [0, 1], g.astype(dtype))()
     for mine, theirs in zip(found, expected, strict=True):
+        assert mine.dtype == theirs.dtype == np.float64  # that of the inputs, whatever was between
         # a few roundings each; terms of order 10
         np.testing.assert_allclose(mine, theirs, rtol=1e-5 if name == "cast" else 1e-13, atol=1e-13)
 
