@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from harness.model import Written
 from harness.operations import saddle_point
-from harness.operations.definition import operation, require_one_shape
-from harness.registry import Cost, ExactProblem, formulation
+from harness.operations.definition import operation, per_entry, require_one_shape
+from harness.registry import ExactProblem, formulation
 
 
 def definition(xp: Any, k: Any, p: Any) -> Any:
@@ -32,14 +31,6 @@ def check(problem: ExactProblem) -> None:
     saddle_point.check_interior(problem, "p", 0, 1)
 
 
-def cost(shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], itemsize: int) -> Cost:
-    """Return one subtraction an element; two reads and one write."""
-    import math
-
-    size = math.prod(shapes["k"])
-    return Cost(size, 3 * size * itemsize)
-
-
 operation(
     name="bernoulli_pmf",
     title="Bernoulli probability",
@@ -52,7 +43,8 @@ operation(
     gradient_formula="g where k is 1, −g where it is 0",
     check=check,
     condition=False,
-    cost=cost,
+    cost=per_entry(1),
+    elementwise=True,
 )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from harness.model import Condition, Written
+from harness.model import Condition
 from harness.operations import saddle_point
-from harness.operations.definition import RUNNING, operation, require_one_shape
+from harness.operations.definition import RUNNING, operation, per_entry, require_one_shape
 from harness.operations.normal_family import TWO_PI
-from harness.registry import Cost, ExactProblem, Parameter, formulation
+from harness.registry import ExactProblem, Parameter, formulation
 
 
 def definition(xp: Any, k: Any, p: Any, *, n: Any) -> Any:
@@ -53,14 +53,6 @@ def check(problem: ExactProblem) -> None:
     saddle_point.check_interior(problem, "p", 0, 1)
 
 
-def cost(shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], itemsize: int) -> Cost:
-    """Return what one logarithm form takes, 12 operations an element; two reads and one write."""
-    import math
-
-    size = math.prod(shapes["k"])
-    return Cost(12 * size, 3 * size * itemsize)
-
-
 operation(
     name="binomial_pmf",
     title="Binomial probability",
@@ -75,7 +67,8 @@ operation(
     parameters={"n": Parameter(None, "number of trials", kind="integer", within=Condition(at_least=1))},
     check=check,
     condition=False,
-    cost=cost,
+    cost=per_entry(12),
+    elementwise=True,
 )
 
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from harness.model import Written
 from harness.operations import likelihood_family as family
-from harness.operations.definition import operation
-from harness.registry import Cost, formulation
+from harness.operations.definition import one, operation, per_entry
+from harness.registry import formulation
 
 
 def definition(xp: Any, densities: Any) -> Any:
     """Σ ln f_i."""
     return xp.sum(xp.log(densities))
-
-
-def cost(shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], itemsize: int) -> Cost:
-    """Return a logarithm and a sum for each; n reads and one write."""
-    (n,) = shapes["densities"]
-    return Cost(2 * n, (n + 1) * itemsize)
 
 
 operation(
@@ -32,7 +25,7 @@ operation(
     differentiable=("densities",),
     gradient_formula="g/f_i",
     check=family.check,
-    cost=cost,
+    cost=per_entry(2, one),
 )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from harness.model import Written
 from harness.operations import saddle_point
-from harness.operations.definition import RUNNING, operation, require_one_shape
+from harness.operations.definition import RUNNING, operation, per_entry, require_one_shape
 from harness.operations.normal_family import TWO_PI
-from harness.registry import Cost, ExactProblem, formulation
+from harness.registry import ExactProblem, formulation
 
 
 def definition(xp: Any, k: Any, rate: Any) -> Any:
@@ -40,14 +39,6 @@ def check(problem: ExactProblem) -> None:
     saddle_point.check_interior(problem, "rate", 0, math.inf)
 
 
-def cost(shapes: Mapping[str, tuple[int, ...]], parameters: Mapping[str, Written], itemsize: int) -> Cost:
-    """Return what one logarithm form takes, 6 operations an element; two reads and one write."""
-    import math
-
-    size = math.prod(shapes["k"])
-    return Cost(6 * size, 3 * size * itemsize)
-
-
 operation(
     name="poisson_pmf",
     title="Poisson probability",
@@ -61,7 +52,8 @@ operation(
     gradient_formula="g·y·(k/λ − 1)",
     check=check,
     condition=False,
-    cost=cost,
+    cost=per_entry(6),
+    elementwise=True,
 )
 
 
