@@ -155,6 +155,17 @@ def test_a_comparison_without_an_answer_raises() -> None:
         XP.less(XP.exp(XP.scalar(1)), XP.exp(XP.scalar(1)))
 
 
+def test_balls_that_overlap_are_not_told_apart_unless_they_are_one() -> None:
+    with ctx.workprec(53):
+        e, same, far = XP.exp(XP.scalar(1)), XP.exp(XP.scalar(1)), XP.exp(XP.scalar(2))
+        assert XP.equal(e, e)
+        assert not XP.equal(e, far)
+        assert not XP.equal(e, XP.scalar(INF))
+        assert XP.equal(XP.sqrt(XP.scalar(4)), XP.scalar(2))
+        with pytest.raises(UndecidedError):
+            XP.equal(e, same)
+
+
 def test_rationals_that_grow_become_balls() -> None:
     x = Leaf(np.full(4, 1 / 3))
     power: object = x
