@@ -94,7 +94,8 @@ def _place(d: Diagnostic) -> tuple[str, int, int, str]:
 
 def did_you_mean(found: str, allowed: Sequence[str]) -> str:
     """Return a hint that names the nearest allowed word, or all of them when none is near."""
-    near = difflib.get_close_matches(found, allowed, n=1, cutoff=0.6)
+    near = [word for word in allowed if word.casefold() == found.casefold()]
+    near = near or difflib.get_close_matches(found, allowed, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
     return "allowed: " + ", ".join(sorted(allowed)) if allowed else "nothing is allowed here"

@@ -37,6 +37,12 @@ class Selection:
     plugins: tuple[str, ...] = ()
     """Modules that were imported first; they do not narrow."""
 
+    def __post_init__(self) -> None:
+        """Name rows of the guide as it does, however they were written: `nm4` is NM4."""
+        as_named = {row.casefold(): row for row in ROWS}
+        rows = tuple(as_named.get(row.casefold(), row) for row in self.guide)
+        object.__setattr__(self, "guide", rows)
+
     def check_names(self) -> None:
         """Raise UsageError if a name does not exist, or `keyword` is no expression."""
         for kind, names, known in (

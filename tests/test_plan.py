@@ -149,6 +149,17 @@ def test_a_cell_belongs_to_the_largest_profile_of_its_values() -> None:
     assert found == {(8, 1): "quick", (8, 2): "full", (16, 1): "default", (16, 2): "full"}
 
 
+def test_rows_of_the_guide_are_named_without_regard_to_case() -> None:
+    selection = Selection(guide=("nm4", "Ca1", "nm99"))
+    assert selection.guide == ("NM4", "CA1", "nm99")
+    assert Selection.from_plain(selection.as_plain()) == selection
+    with pytest.raises(UsageError, match="unknown row of the guide 'nm99'"):
+        selection.check_names()
+    with pytest.raises(UsageError) as told:
+        Selection(dtypes=("FLOAT64",)).check_names()
+    assert told.value.hint == "did you mean 'float64'?"
+
+
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown profile 'fast'"):
         make_plan([case()], profile="fast")
