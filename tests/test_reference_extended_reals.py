@@ -102,6 +102,7 @@ def test_the_limits_of_the_arc_tangent() -> None:
         ("divide", 1, INF, 0), ("divide", INF, INF, NAN), ("divide", INF, -2, -INF), ("divide", 1, 0, NAN),
         ("divide", INF, 0, NAN), ("divide", 1, NAN, NAN), ("add", NAN, 1, NAN), ("multiply", NAN, 0, NAN),
         ("maximum", NAN, 1, NAN), ("maximum", -INF, 1, 1), ("minimum", -INF, 1, -INF),
+        ("maximum", 1, NAN, NAN), ("minimum", 1, NAN, NAN), ("minimum", NAN, 1, NAN),
         ("divide", 1, 3, Fraction(1, 3)),
     ],
 )  # fmt: skip
@@ -113,6 +114,18 @@ def test_arithmetic_of_extended_reals(name: str, a: float, b: float, value: floa
     else:
         exact = Fraction(value)
         assert found == fmpq(exact.numerator, exact.denominator)
+
+
+def test_comparisons_are_strict_and_false_of_what_is_no_number() -> None:
+    one, two, nan, far = (XP.scalar(v) for v in (1, 2, NAN, INF))
+    assert [bool(f(one, two)) for f in (XP.less, XP.greater, XP.equal)] == [True, False, False]
+    assert [bool(f(two, one)) for f in (XP.less, XP.greater, XP.equal)] == [False, True, False]
+    assert [bool(f(one, one)) for f in (XP.less, XP.greater, XP.equal)] == [False, False, True]
+    assert [bool(f(far, far)) for f in (XP.less, XP.greater, XP.equal)] == [False, False, True]
+    for other in (one, far, nan):
+        assert not any(
+            bool(f(*pair)) for f in (XP.less, XP.greater, XP.equal) for pair in ((nan, other), (other, nan))
+        )
 
 
 def test_what_cancels_is_exactly_zero() -> None:
