@@ -129,7 +129,6 @@ operation(
     formula="y_j = prior_j·Π_i L_ij / Σ_k prior_k·Π_i L_ik",
     inputs={"prior": "(hypotheses,)", "likelihoods": "(observations, hypotheses)"},
     definition=definition,
-    stable=in_logarithms,
     bound=bound,
     gradient_bound=gradient_bound,
     bound_formula=(

@@ -86,7 +86,8 @@ def operation(
     Parameters
     ----------
     algorithm
-        The stable algorithm in words: makes `bound_formula` where that is left out.
+        In words, what running error analysis is made of: makes `bound_formula` where that is left out, and
+        `gradient_bound_formula` where there is no `gradient_bound` either.
     bound, gradient_bound
         Bounds that tell more than running error analysis of `stable` does, with `bound_formula` and
         `gradient_bound_formula`.
@@ -105,7 +106,8 @@ def operation(
     """
     algorithmic = stable or definition
     pair = definition, algorithmic
-    words = bound_formula or f"what the standard model allows {algorithm}, evaluated for these inputs"
+    told = f"what the standard model allows {algorithm}, evaluated for these inputs"
+    words = bound_formula or told
 
     def reference(problem: ExactProblem) -> Reference:
         found = _reference(
@@ -141,7 +143,8 @@ def operation(
             formula=gradient_formula or f"Jᵀg of {formula}",
             reference=gradient_reference,
             reference_version=version,
-            bound_formula=gradient_bound_formula or f"{words}, differentiated by the chain rule",
+            bound_formula=gradient_bound_formula
+            or f"{told if gradient_bound is None else words}, differentiated by the chain rule",
             bound_source=source,
             bound=gradient_bound or derived_gradient,
             cost=gradient_cost,

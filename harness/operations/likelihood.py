@@ -72,7 +72,6 @@ operation(
     formula="L = Π f_i",
     inputs=family.INPUTS,
     definition=definition,
-    algorithm="the product of significands, powers of two apart",
     bound=bound,
     gradient_bound=gradient_bound,
     bound_formula="3n·u·L + ω",

@@ -62,7 +62,6 @@ operation(
     inputs={"flips": "(n,): 0 or 1"},
     outputs=("p",),
     definition=definition,
-    algorithm="the mean, or the root of the score",
     bound=bound,
     bound_formula="p·(8u + (n − 1)·u_acc) + ω",
     source=f"{minimisation.SOURCE}; {RUNNING}",

@@ -119,7 +119,7 @@ operation(
     definition=meant,
     bound=bound,
     gradient_stable=by_logarithms,
-    algorithm="Σ (p·ln(p/m) − d) + S − S², d = p − m, m = r·c, marginals by compensated sums",
+    algorithm="Σ p·(ln p − (ln r + ln c))",
     bound_formula=(
         "Σ e + N·u_acc·Σ (t + e) + (2ε₂ + 4u·|1 − S|)·S, e = |d|·η + p·η² "
         "+ u·(5(|d| + η·m) + 10·p·(|ln(p/m)| + 2η) + t) + ω·(2 + |d|/m), d = p − m, m = r·c"

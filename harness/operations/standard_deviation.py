@@ -65,7 +65,6 @@ OPERATION = operation(
     formula="y = √(Σ_i (x_i − m)² / (n − ddof)), m = Σ_i x_i / n",
     inputs=family.INPUTS,
     definition=definition,
-    algorithm="two passes and a square root",
     bound=bound,
     gradient_bound=gradient_bound,
     bound_formula=(
