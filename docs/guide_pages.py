@@ -40,10 +40,6 @@ MARK = "<!-- Written by docs/guide_pages.py from reports/baseline: change guide/
 NOTHING_YET = "*No accepted results yet.*"
 WIDEST = 5
 """Formats in the columns of a table; more become its lines."""
-WITHOUT_DIGITS = ("matmul_precision", "entropy_identity")
-"""Operations whose outputs are numbers of bits, or residuals that are 0: digits of these say nothing."""
-FEW = 6
-"""Operations of one row whose formulations each have a line."""
 
 
 class GuideError(Exception):
@@ -95,7 +91,7 @@ def digits_tables(found: Sequence[Result]) -> Iterator[str]:
     """Yield the digits left, values before gradients; operations of many formats apart from the others."""
     tables: dict[tuple[bool, bool], dict[tuple[str, ...], dict[str, str]]] = {}
     for (name, mode), group in grouped(found, lambda r: (r.cell.operation, r.cell.mode)).items():
-        if name in WITHOUT_DIGITS:
+        if name in guide_results.WITHOUT_DIGITS:
             continue
         many = len({r.cell.dtype for r in group}) > WIDEST
         lines = tables.setdefault((mode != "forward", many), {})
@@ -106,6 +102,9 @@ def digits_tables(found: Sequence[Result]) -> Iterator[str]:
         if lines:
             yield "Gradients:" if of_gradients else "Values:"
             yield from table(["operation", "formulation"], lines, holding=True)
+    for name in grouped(found, lambda r: r.cell.operation):
+        if name in guide_results.WITHOUT_DIGITS:
+            yield f"Digits of `{name}` say nothing: {guide_results.WITHOUT_DIGITS[name]}.\n"
 
 
 def break_tables(found: Sequence[Result]) -> Iterator[str]:
@@ -113,9 +112,14 @@ def break_tables(found: Sequence[Result]) -> Iterator[str]:
     still = []
     for case, group in grouped(found, lambda r: r.case.name).items():
         info = group[0].case
-        broken = dict.fromkeys(r.cell.formulation for r in group if r.bad)
+        issues = ", ".join(dict.fromkeys(rule.defect for rule in info.expect if rule.defect))
+        broken = dict.fromkeys(r.cell.formulation for r in group if r.amiss)
         if not broken:
-            still += [f"`{case}`"] if any(r.bad is False for r in group) else []
+            if issues and any(axis.full_only for axis in info.axes):
+                shown_by = f"`harness run {_path(info)} --full`"
+                yield f"`{case}` breaks in the full profile alone: {issues}, shown by {shown_by}.\n"
+            else:
+                still += [f"`{case}`"] if any(r.bad is False for r in group) else []
             continue
         sweep = swept(info, group)
         yield f"**{escaped(info.title)}**{guide_results.along(info, sweep, group)}"
@@ -128,9 +132,8 @@ def break_tables(found: Sequence[Result]) -> Iterator[str]:
         held = [f"`{name}`" for name in all_ if name not in broken]
         if held:
             yield f"{listed(held)} {'hold' if len(held) > 1 else 'holds'} wherever measured."
-        issues = dict.fromkeys(rule.defect for rule in info.expect if rule.defect)
         if issues:
-            yield f"Known: {', '.join(issues)}."
+            yield f"Known: {issues}."
         yield f"Shown by `harness run {_path(info)}{_keyword(case, list(broken), all_)}`.\n"
     if still:
         yield f"Nothing breaks in {listed(still)}.\n"
@@ -245,9 +248,9 @@ def _breaks(found: Sequence[Result], case: str, formulation: str, dtype: str) ->
 
 def _told(found: Sequence[Result], sweep: Axis | None) -> str:
     """Return where something breaks as a sentence has it: `right at 702.7 and NaN at 716.9`."""
-    if sweep is None or not any(r.bad is False for r in found):
+    if sweep is None or not any(r.bad is False and not r.lost for r in found):
         return guide_results.broken_at(found, sweep)
-    there, _ = guide_results.edges(found, sweep)
+    there = guide_results.edges(found, sweep)
     return "; ".join(f"right at {edge.holds} and {edge.words} at {edge.breaks}" for edge in there)
 
 
@@ -288,7 +291,7 @@ def operations(found: Sequence[Result]) -> Iterator[str]:
             parts.append(f"gradient: {code(operation.gradient.formula)}")
         names = dict.fromkeys(r.cell.formulation for r in group)
         parts += [f"`{formulation}`: {_titles(name, formulation)}" for formulation in names]
-        yield "- " + ("\n  - " if len(by_operation) <= FEW else "; ").join(parts)
+        yield "- " + "\n  - ".join(parts)
     yield ""
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 from fractions import Fraction
 from functools import cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
 from harness import casefile, catalogue
-from harness.expect.measured import breaks
+from harness.expect.measured import breaks, undecided
 from harness.gate.baseline import read_baseline
 from harness.guide import ROWS, Row
 from harness.model import Axis, Case, Cell, Written, format_written
@@ -29,6 +29,15 @@ HOLDS = "holds"
 BREAKS = "†"
 MOST = 8
 """Values of a sweep that are all told."""
+LEAST = 0.05
+"""Fewer digits than that are written as 0.0: none."""
+NO_DIGIT = "no digit left"
+WITHOUT_DIGITS = {
+    "matmul_precision": "its output is a number of bits",
+    "entropy_identity": "its output is a residual, which is 0 or rounding",
+    "mvn_sampling": "every root of the covariance gives other samples, all of them right",
+}
+"""Operations of which digits say nothing, and why."""
 WORDS = {**OUTCOME_WORDS, "not_a_number": "NaN", "over": "inaccurate"}
 
 
@@ -42,12 +51,29 @@ class Result:
 
     @property
     def bad(self) -> bool | None:
-        """Whether it is wrong; None where that is not known."""
-        return breaks(self.row)
+        """Whether it is wrong; None where that is not known. Beyond an infinite bound is nothing."""
+        known = breaks(self.row)
+        unbounded = self.row["outcome"] == "ok" and not undecided(self.row)
+        return False if known is None and unbounded and digits_left(self.row) is not None else known
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is within its bound without a digit that is right."""
+        if self.bad is not False or self.cell.operation in WITHOUT_DIGITS:
+            return False
+        left = digits_left(self.row)
+        return left is not None and left < LEAST
+
+    @property
+    def amiss(self) -> bool:
+        """Whether it cannot be said to hold: it is wrong, or without a digit."""
+        return bool(self.bad) or self.lost
 
     @property
     def word(self) -> str:
         """What became of it."""
+        if self.lost:
+            return NO_DIGIT
         return WORDS.get(self.row["outcome"] if self.row["outcome"] != "ok" else "over", "")
 
     @property
@@ -140,14 +166,17 @@ def along(case: Case, sweep: Axis | None, found: Sequence[Result]) -> str:
         names = [f"`{name}`" for name in _varying(found)]
         return f", by {listed(names)}" if names else ""
     there = {format_written(r.cell.axes[sweep.name]) for r in found}
-    texts = [number(v) for v in sweep.values if format_written(v) in there]
+    values = [v for v in sweep.values if format_written(v) in there]
+    if not _goes_one_way(values):
+        values.sort(key=lambda v: Fraction(exact_value(case, sweep.name, v, found[0].cell.dtype)))
+    texts = [number(v) for v in values]
     symbol = AxisUnit(sweep.unit, sweep.kind).symbol
     if sweep.kind == "powers":
         texts = [f"{symbol}^{text}" for text in texts]
-    values = ", ".join(texts) if len(texts) <= MOST else f"{texts[0]} … {texts[-1]} ({len(texts)} values)"
+    said = ", ".join(texts) if len(texts) <= MOST else f"{texts[0]} … {texts[-1]} ({len(texts)} values)"
     together = [f"`{name}`" for name in _moving(case, sweep) if name != sweep.name]
     beside = f" with {listed(together)}" if together else ""
-    return f", along `{sweep.name}`{beside} = {values}" + (f" × {symbol}" if sweep.kind == "times" else "")
+    return f", along `{sweep.name}`{beside} = {said}" + (f" × {symbol}" if sweep.kind == "times" else "")
 
 
 def _moving(case: Case, sweep: Axis) -> tuple[str, ...]:
@@ -160,7 +189,16 @@ def where_else(result: Result, sweep: Axis | None, found: Sequence[Result]) -> s
     if sweep is None:
         return ""
     others = [n for n in _varying(found) if n not in _moving(result.case, sweep)]
-    return ", ".join(f"{n} = {number(result.cell.axes[n])}" for n in others)
+    return ", ".join(f"{n} = {_written(result, n)}" for n in others)
+
+
+def _written(result: Result, name: str) -> str:
+    """Return the value of an axis as its case writes it, with the unit that it counts in."""
+    value, axis = result.cell.axes[name], next(a for a in result.case.axes if a.name == name)
+    if axis.unit is None or not _is_numeric([value]):
+        return number(value)
+    symbol = AxisUnit(axis.unit, axis.kind).symbol
+    return f"{symbol}^{number(value)}" if axis.kind == "powers" else f"{number(value)} × {symbol}"
 
 
 def _varying(found: Sequence[Result]) -> list[str]:
@@ -172,11 +210,11 @@ def _varying(found: Sequence[Result]) -> list[str]:
 
 
 def broken_at(found: Sequence[Result], sweep: Axis | None) -> str:
-    """Return where one formulation breaks in one format: `702.7 → 716.9: NaN`, or that it holds."""
+    """Return where one formulation breaks, or has no digit left: `702.7 → 716.9: NaN`; or that it holds."""
     found = [r for r in found if r.bad is not None]
     if not found:
         return MISSING
-    bad = [r for r in found if r.bad]
+    bad = [r for r in found if r.amiss]
     if not bad:
         return HOLDS
     if len(bad) == len(found):
@@ -191,11 +229,16 @@ def _words(found: Iterable[Result]) -> str:
 
 def _progress(beyond: Sequence[Result], sweep: Axis) -> str:
     """Return what becomes of a formulation beyond an edge: `inaccurate, NaN from 4096`."""
-    first: dict[str, str] = {}
-    for r in beyond:
-        first.setdefault(r.word, number(_value(r, sweep)))
-    edge, *later = first.items()
+    edge, *later = _firsts(beyond, sweep).items()
     return ", ".join([edge[0], *(f"{word} from {value}" for word, value in later)])
+
+
+def _firsts(found: Sequence[Result], sweep: Axis) -> dict[str, str]:
+    """Return the words of some results, each with the value where it comes first."""
+    first: dict[str, str] = {}
+    for r in found:
+        first.setdefault(r.word, number(_value(r, sweep)))
+    return first
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,30 +249,57 @@ class Edge:
     breaks: str
     words: str
 
-    def __str__(self) -> str:
-        return f"{self.holds}\u00a0→ {self.breaks}: {self.words}"
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The results along a sweep: what holds, and what does not before and after it."""
+
+    before: Sequence[Result]
+    """What breaks before anything holds."""
+    held: Sequence[Result]
+    after: Sequence[Result]
+    """What breaks beyond that."""
+    again: bool
+    """Whether some of it holds again there."""
 
 
-def edges(found: Sequence[Result], sweep: Axis) -> tuple[list[Edge], bool]:
-    """Return the edges of what holds here and breaks there, and whether it holds again beyond one."""
+def scan(found: Sequence[Result], sweep: Axis) -> Scan:
+    """Return the results of a sweep in their order, in parts; at least one of them holds."""
     scanned = _in_order([r for r in found if r.bad is not None], sweep)
-    good = [i for i, r in enumerate(scanned) if not r.bad]
+    good = [i for i, r in enumerate(scanned) if not r.amiss]
     low, high = good[0], good[-1]
-    between = [i for i in range(low, high) if scanned[i].bad]
-    places: list[tuple[int, int, Sequence[int]]] = [(low, low - 1, range(low)[::-1])] if low > 0 else []
-    if between:
-        places.append((between[0] - 1, between[0], between))
-    elif high < len(scanned) - 1:
-        places.append((high, high + 1, range(high + 1, len(scanned))))
-    at = [number(_value(r, sweep)) for r in scanned]
-    return [Edge(at[i], at[j], _progress([scanned[k] for k in of], sweep)) for i, j, of in places], bool(
-        between
-    )
+    end = next((i for i in range(low, high) if scanned[i].amiss), high + 1)
+    after = [r for r in scanned[end:] if r.amiss]
+    return Scan(scanned[:low], scanned[low:end], after, end < high)
+
+
+def edges(found: Sequence[Result], sweep: Axis) -> list[Edge]:
+    """Return the edges between what holds and what breaks, each seen from what holds."""
+    parts = scan(found, sweep)
+    sides = ((parts.held[0], parts.before[::-1]), (parts.held[-1], parts.after))
+    return [
+        Edge(number(_value(last, sweep)), number(_value(beyond[0], sweep)), _progress(beyond, sweep))
+        for last, beyond in sides
+        if beyond
+    ]
 
 
 def _edges(found: Sequence[Result], sweep: Axis) -> str:
-    there, again = edges(found, sweep)
-    return "; ".join(map(str, there)) + (", in part" if again else "")
+    """Return the edges of a sweep: `8 → 9: NaN`, or, where it begins broken, `NaN to 8, holds from 9`."""
+    parts = scan(found, sweep)
+    if not parts.before:
+        (edge,) = edges(found, sweep)
+        said = f"{edge.holds}\u00a0→ {edge.breaks}: {edge.words}"
+    else:
+        told = [
+            f"{word} to {number(_value(list(same)[-1], sweep))}"
+            for word, same in groupby(parts.before, lambda r: r.word)
+        ]
+        at = "at" if len(parts.held) == 1 else "from"
+        told.append(f"{HOLDS} {at} {number(_value(parts.held[0], sweep))}")
+        told += [f"{word} from {value}" for word, value in _firsts(parts.after, sweep).items()]
+        said = ", ".join(told)
+    return said + (", in part" if parts.again else "")
 
 
 def _value(result: Result, axis: Axis) -> Written | Fraction:
@@ -238,8 +308,10 @@ def _value(result: Result, axis: Axis) -> Written | Fraction:
 
 def _in_order(found: Sequence[Result], sweep: Axis) -> list[Result]:
     """Return results in the order in which the case writes its values if that goes one way, else upwards."""
-    if _goes_one_way(sweep.values):
-        places = {format_written(value): i for i, value in enumerate(sweep.values)}
+    there = {format_written(r.cell.axes[sweep.name]) for r in found}
+    values = [format_written(v) for v in sweep.values if format_written(v) in there]
+    if _goes_one_way([v for v in sweep.values if format_written(v) in there]):
+        places = {value: i for i, value in enumerate(values)}
         return sorted(found, key=lambda r: places[format_written(r.cell.axes[sweep.name])])
     return sorted(found, key=lambda r: Fraction(_value(r, sweep)))
 
@@ -255,7 +327,7 @@ def _listed_points(found: Sequence[Result], bad: Sequence[Result]) -> str:
 
 
 def _point(result: Result, names: Sequence[str]) -> str:
-    values = [number(result.cell.axes[n]) for n in names]
+    values = [_written(result, n) for n in names]
     return values[0] if len(values) == 1 else f"\\[{', '.join(values)}\\]"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from harness.errors import NothingSelectedError
@@ -43,6 +43,8 @@ class RowCoverage:
 
     row: Row
     cases: tuple[CaseCoverage, ...]
+    narrowed: bool = False
+    """Whether there may be more cases of it than those that were looked at."""
 
     @property
     def covered(self) -> bool:
@@ -84,6 +86,7 @@ def coverage(
     profile: str = "default",
     selection: Selection | None = None,
     results: Iterable[Mapping[str, Any]] | None = None,
+    whole: bool = True,
 ) -> Coverage:
     """Return which rows of the guide some cases cover.
 
@@ -96,6 +99,8 @@ def coverage(
         they take and no case has is there, without cases.
     results
         The rows of a run, for verdicts.
+    whole
+        Whether these are all the cases there are.
 
     Raises
     ------
@@ -112,7 +117,12 @@ def coverage(
         if any(asked) or not _rows_taken((), selection):
             raise
         plan = Plan((), {}, {}, profile, selection.as_plain())
-    return Coverage(guide_rows(plan, selection, results), _unexercised(cases, plan, selection))
+    there = {row for case in cases for row in case.guide}
+    rows = tuple(
+        replace(row, narrowed=not whole or row.row.id in there)
+        for row in guide_rows(plan, selection, results)
+    )
+    return Coverage(rows, _unexercised(cases, plan, selection))
 
 
 def guide_rows(

@@ -417,6 +417,12 @@ def test_paths_profiles_and_words_narrow_what_is_counted(
     found = {row["row"]: row for row in one["rows"]}
     assert found["NM4"]["operations"][0]["cases"][0]["cells"] == 3
     assert found["NM5"]["operations"] == []
+    lines = told(capsys, "cases/exponentials.yaml").splitlines()
+    assert "NM5   Log-softmax: none selected" in lines  # more-exponentials is of this row, too
+    assert "LA9   Rank: none selected" in lines  # of which nothing is known
+    lines = told(capsys, "-k", "not more").splitlines()
+    assert "NM5   Log-softmax: none selected" in lines
+    assert "LA9   Rank: no case" in lines
 
 
 def test_cells_of_another_profile_are_counted_where_it_is_asked_for(

@@ -18,22 +18,26 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 100
 _NO_CASE: Final = "no case"
+_NONE_SELECTED: Final = "none selected"
 
 
 def echo_coverage(run: str | None, format_: str, profile: str | None, **asked: Any) -> None:
     """Print which rows of the guide the cases cover, with the verdicts of a run if there is one."""
     from harness import api
+    from harness.casefile import GUIDE
     from harness.coverage import coverage
     from harness.selection import Selection
 
     reading = {name: asked.pop(name) for name in ("max_elements", "plugins")}
-    cases = api.check(asked["paths"], **reading)
+    paths = asked["paths"]
+    cases = api.check(paths, **reading)
     opened = None if run is None and not api.LATEST.exists() else api.load(run or api.LATEST)
     found = coverage(
         cases,
         profile=profile or "default",
         selection=Selection(**asked),
         results=None if opened is None else opened.rows,
+        whole=not paths or GUIDE in map(str, paths),
     )
     if format_ == "json":
         click.echo(as_json(found, opened, profile or "default"))
@@ -71,7 +75,8 @@ def lines(found: Coverage, run: Run | None) -> Iterator[str]:
 
 
 def _row(row: RowCoverage, widths: tuple[int, int]) -> Iterator[str]:
-    yield f"{row.row.id:<6}{row.row.title}{'' if row.cases else f': {_NO_CASE}'}"
+    none = _NONE_SELECTED if row.narrowed else _NO_CASE
+    yield f"{row.row.id:<6}{row.row.title}{'' if row.cases else f': {none}'}"
     before = ""
     for case in row.cases:
         operation = "" if case.operation == before else case.operation
