@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.formats import DTYPES
+from harness.formats import DTYPES, Precision
 from tests.judged import Judged
 
 FORMATS = ("float64", "float32", "bfloat16", "float16")
@@ -313,3 +313,17 @@ def test_special_values(operation: str, inputs: Any, wanted: Any, backend: str) 
 def test_wrong_inputs_are_told(operation: str, inputs: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Judged(operation, "float64", **inputs)
+
+
+@pytest.mark.parametrize(("name", "x"), [("normal_tail", 3.0), ("normal_cdf", -3.0)])
+def test_the_slope_of_a_tail_is_an_exponential_and_allowed_what_that_costs(name: str, x: float) -> None:
+    """exp(−t²), t² = 4.5: t is off by 2u, twice in its square, which is off by u; exp by 6u; 5u about it.
+
+    By the product exp(−t²)·erfcx t, of whose derivative two terms cancel, it would be more.
+    """
+    found = Judged(name, "float64", wrt=("x",), x=[x], cotangent=[1.0])
+    bound = found.operation.bound
+    assert bound is not None
+    allowed = bound(found.problem, found.reference, Precision.of(DTYPES["float64"], "float64"))["grad_x"]
+    units = float(np.exp2(allowed[0])) * 2.0**53 / float(density(3))
+    assert 3 * 4.5 + 6 <= units <= 5 * 4.5 + 6 + 5

@@ -13,6 +13,8 @@ import pytest
 from flint import arb, ctx, fmpq
 
 from harness.formats import DTYPES
+from harness.reference import definitions
+from harness.reference.certify import START_BITS
 from harness.reference.definitions import certified_gradients, certified_values
 from harness.reference.elements import ElementClass
 from harness.reference.exact_namespace import ExactNamespace, Leaf
@@ -211,6 +213,20 @@ def test_precision_is_raised_until_the_last_place_is_known() -> None:
     (y,) = certified_values(lambda xp, x: 1 - xp.cos(x), [x], {}, FLOAT64)
     np.testing.assert_allclose(y.to_float64(), [5e-201, 4.99999958333334722e-7], rtol=1e-15)
     assert y.radius_ulp(FLOAT64).max() <= 2.0**-10
+
+
+def test_what_no_precision_settles_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 1 − cos 10⁻¹⁰⁰ nothing is known with 128 bits; of 1 − cos 0.001 all that is asked is."""
+    monkeypatch.setattr(definitions, "CAP_BITS", START_BITS)
+    (y,) = certified_values(lambda xp, x: 1 - xp.cos(x), [np.array([1e-100, 1e-3])], {}, FLOAT64)
+    assert y.kind.tolist() == [ElementClass.UNDECIDED, ElementClass.FINITE]
+    # It is known to 5e-201 or 2⁻⁶⁶⁵: a thousandth of u of a scale that is given is enough, and less is not.
+    (y,) = certified_values(lambda xp, x: 1 - xp.cos(x), [np.array([1e-100])], {}, FLOAT64, scales=[1.0])
+    assert y.kind.tolist() != [ElementClass.UNDECIDED]
+    (y,) = certified_values(
+        lambda xp, x: 1 - xp.cos(x), [np.array([1e-100])], {}, FLOAT64, scales=[2.0**-640]
+    )
+    assert y.kind.tolist() == [ElementClass.UNDECIDED]
 
 
 def test_gradients_are_certified_too() -> None:
