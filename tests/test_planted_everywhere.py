@@ -217,6 +217,25 @@ def test_an_output_in_which_nothing_is_planted_is_noticed_and_a_next_number_that
     ]
 
 
+def test_values_in_wrong_places_that_pass_where_zeros_are_caught_are_noticed() -> None:
+    subject = Subject("add", "forward")
+
+    def planted(mutation: str, problem: str, by: str | None, change: float = 1.0) -> Planted:
+        return Planted(subject, "s", mutation, "float64", problem, "plain", by, None, change)
+
+    found = [planted(m, "one", "zeroed") for m in (ZEROS, ROLLED)] + [planted(ZEROS, "two", "zeroed")]
+    for passes, told in (
+        (
+            planted(ROLLED, "two", None),
+            ["off by one, where zeros are caught: add/s: rolled by one passes in two"],
+        ),
+        (planted(ROLLED, "two", None, 0.25), []),  # of half the size and more
+        (planted(ROLLED, "three", None), []),  # where zeros would pass
+    ):
+        findings = Findings(subject, [*found, passes], ["one"], dtypes=("float64",), outputs=("s",))
+        assert list(complaints(findings)) == told
+
+
 def test_a_case_without_an_honest_answer_is_noticed() -> None:
     assert "no shipped case" in next(complaints(Findings(Subject("softmax", "forward"))))
 
