@@ -1,5 +1,5 @@
 # ruff: noqa: E501 — tables of Markdown
-"""Writes `case-file.md` and `harness/case.schema.json` from the models of a case: run it after changing them."""
+"""Writes `case-file.md` and `harness/case.schema.json` from the models of a case and the recipes: run it after changing these."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import casefile
+from harness import casefile, catalogue
 from harness.casefile.tree import MAX_BYTES, MAX_DEPTH, MAX_NODES
 from harness.formats import UNITS
+from harness.registry import RECIPES, Argument
 
 DOCS = Path(__file__).resolve().parent
 SCHEMA = DOCS.parent / "harness" / "case.schema.json"
@@ -19,7 +20,7 @@ PAGE = DOCS / "case-file.md"
 OPENING = """\
 # The case file
 
-<!-- Written by docs/case_file_reference.py from the schema: change the models, not this page. -->
+<!-- Written by docs/case_file_reference.py from the schema and the recipes: change these, not this page. -->
 
 A case is one YAML document: an operation, its inputs, the axes that vary, what to measure, what to
 expect. A file may hold several, parted by `---`. Nothing named in a case is ever imported or run.
@@ -86,7 +87,7 @@ the full profile is an error, and so is a rule whose every cell an earlier rule 
 
 ## Inputs
 
-Every input of the operation has a recipe and the recipe's arguments. They are made in the order written,
+Every input of the operation has a [recipe](#recipes) and the recipe's arguments. They are made in the order written,
 each from a random stream of its own (`seed`, the case's name and the input's), and rounded once. A file
 lies in the folder of the case or below it: no path, and no symbolic link, leads out. An input has at most
 {elements:,} elements (`--max-elements`).
@@ -126,6 +127,17 @@ differentiate:
 ```
 """
 
+RECIPES_OPENING = """\
+## Recipes
+
+An input is `{recipe: uniform, low: -1, shape: [$n]}`: the name of a recipe, and its arguments. Those without a default are required, unless
+they say *optional*. A *number* is an exact decimal, a *shape* a list of extents; every argument, and every number in a list, may be `$axis`.
+A plug-in may register more.
+
+| recipe, argument | value | meaning |
+|---|---|---|
+"""
+
 
 def page() -> str:
     """Return the reference page."""
@@ -141,6 +153,7 @@ def page() -> str:
             elements=casefile.MAX_ELEMENTS,
         ),
         GRADIENTS,
+        RECIPES_OPENING + "\n".join(_recipes()) + "\n",
         "## Keys inside\n",
     ]
     for name, form in schema["$defs"].items():
@@ -154,6 +167,43 @@ def page() -> str:
 def schema_text() -> str:
     """Return the JSON Schema as the file beside the package holds it."""
     return json.dumps(casefile.json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def _recipes() -> Iterator[str]:
+    """Yield the lines of a table: each recipe of ours, and its arguments below it."""
+    catalogue.load()
+    for name in sorted(RECIPES):
+        recipe = RECIPES[name]
+        if not recipe.make.__module__.startswith("harness."):
+            continue
+        yield f"| **`{name}`** | | {_escaped(recipe.title)} |"
+        for key, argument in recipe.arguments.items():
+            yield f"| `{key}` | {_argument(argument)} | {_escaped(argument.description)} |"
+
+
+def _argument(argument: Argument) -> str:
+    """Return what an argument may be, and its default."""
+    kinds = {
+        "input": "an input above",
+        "numbers": "list of numbers",
+        "texts": "list of text",
+        "flag": "true or false",
+    }
+    kind = (
+        " ".join(f"`{c}`" for c in argument.choices)
+        if argument.choices
+        else kinds.get(argument.kind, argument.kind)
+    )
+    if argument.required:
+        return kind
+    default = argument.default
+    if default is None or default == ():
+        return f"{kind}, optional"
+    return f"{kind}, default `{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _mapping(form: Mapping[str, Any]) -> Mapping[str, Any]:

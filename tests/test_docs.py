@@ -190,6 +190,35 @@ def test_the_support_table_is_current() -> None:
     assert "| naive | torch-cpu |" in written
 
 
+def test_the_page_of_the_case_file_is_current() -> None:
+    code = "import runpy; print(runpy.run_path('docs/case_file_reference.py')['page'](), end='')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    written = (ROOT / "docs" / "case-file.md").read_text(encoding="utf-8")
+    assert written == done.stdout, "run: python docs/case_file_reference.py"
+
+
+def test_the_page_of_the_case_file_lists_every_recipe_with_its_arguments() -> None:
+    from harness import catalogue
+    from harness.registry import RECIPES
+
+    catalogue.load()
+    page = (ROOT / "docs" / "case-file.md").read_text("utf-8")
+    table = page.partition("## Recipes\n")[2].partition("\n## ")[0]
+    for name in ("uniform", "file", "spd"):
+        lines = table.partition(f"| **`{name}`** |")[2].partition("| **`")[0]
+        assert re.findall(r"^\| `(\w+)` \|", lines, re.MULTILINE) == list(RECIPES[name].arguments)
+
+
+def test_the_example_in_the_page_of_the_case_file_has_no_mistake(tmp_path: Path) -> None:
+    from harness import api
+
+    (example, *_) = blocks("yaml", ROOT / "docs" / "case-file.md")
+    file = tmp_path / "case.yaml"
+    file.write_text(example, encoding="utf-8")
+    (case,) = api.check([file])
+    assert case.name == "softmax-overflow"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
@@ -256,3 +285,16 @@ def test_the_published_data_in_the_documentation_is_judged(tmp_path: Path) -> No
     digits = {(row["operation"], row["formulation"], row["dtype"]): row["lre"] for row in rows}
     assert digits["mean", "library", "float64"] == digits["standard_deviation", "library", "float64"] == 15
     assert digits["standard_deviation", "one_pass", "float64"] < 3
+
+
+def test_the_elementwise_operations_that_the_documentation_names_declare_it() -> None:
+    from harness import catalogue
+    from harness.registry import OPERATIONS
+
+    catalogue.load()
+    page = (ROOT / "docs" / "reading-results.md").read_text("utf-8")
+    told = page.partition("declare themselves `elementwise`")[2].partition(" show the input")[0]
+    are, not_so = (re.findall(r"`(\w+)`", part) for part in told.split(", but not "))
+    assert [OPERATIONS[name].elementwise for name in are] == [True] * 3
+    assert [OPERATIONS[name].elementwise for name in not_so] == [False] * 2
+    assert "`elementwise=True`" in (ROOT / "CONTRIBUTING.md").read_text("utf-8")
