@@ -249,3 +249,21 @@ def test_one_choice_between_branches_differentiates_the_other_too() -> None:
 def test_wrong_inputs_are_told(operation: str, inputs: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Judged(operation, "float64", **inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "condition"),
+    [
+        ("exp", {"x": [1.0, -3.0]}, 3.0),  # |x|
+        ("cbrt", {"x": [5.0]}, 1 / 3),
+        ("log1p", {"x": [0.5]}, 0.5 / (1.5 * math.log(1.5))),
+        ("log1mexp", {"x": [-2.0]}, 2 / ((math.exp(2) - 1) * -math.log(1 - math.exp(-2)))),
+        ("hypot", {"x": [3.0], "y": [4.0]}, 1.0),  # (x² + y²)/(x² + y²)
+    ],
+)
+def test_a_condition_number_is_what_relative_changes_of_the_inputs_grow_by(
+    name: str, inputs: dict[str, list[float]], condition: float
+) -> None:
+    """Σ|x_i ∂y/∂x_i|/|y|, the largest of all elements."""
+    found = Judged(name, "float64", **inputs).reference.quantities["condition"]
+    assert found == pytest.approx(condition, rel=1e-12)  # of a float64 gradient
