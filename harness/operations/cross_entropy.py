@@ -29,6 +29,21 @@ def _shifted(xp: Any, x: Any) -> tuple[Any, Any]:
     return d, xp.log(xp.sum(xp.exp(d), axis=-1, keepdims=True))
 
 
+def meant_of_logits(xp: Any, x: Any, target: Any, smoothing: Written) -> Any:
+    """Return ln Σ exp(x)·Σ t − Σ t·x: for x less the largest, so that what is exactly 0 comes out as 0."""
+    s = Fraction(Decimal(str(smoothing)))
+    weights = target * (1 - s) + s / target.shape[-1]
+    relative = x - xp.detach(xp.max(x, axis=-1, keepdims=True))
+    counting = xp.where(xp.equal(weights, xp.scalar(0)), xp.scalar(0), relative)
+    log_sum = xp.log(xp.sum(xp.exp(relative), axis=-1))
+    return log_sum * xp.sum(weights, axis=-1) - xp.sum(weights * counting, axis=-1)
+
+
+def meant_of_probabilities(xp: Any, p: Any, target: Any) -> Any:
+    """Return −Σ t·ln p, with 0·ln 0 = 0; the p are taken as they are, whatever their sum."""
+    return -xp.sum(target * xp.log(xp.where(xp.equal(target, xp.scalar(0)), xp.scalar(1), p)), axis=-1)
+
+
 def of_logits(xp: Any, x: Any, target: Any, smoothing: Written) -> Any:
     """Return Σ t·(logsumexp(x) − x); a class of no weight may have a logit of −∞."""
     t = _smoothed(xp, target, smoothing)
@@ -38,7 +53,7 @@ def of_logits(xp: Any, x: Any, target: Any, smoothing: Written) -> Any:
 
 
 def of_probabilities(xp: Any, p: Any, target: Any) -> Any:
-    """Return −Σ t·ln p, with 0·ln 0 = 0; the p are taken as they are, whatever their sum."""
+    """Return −Σ t·ln p, 0 where t is 0."""
     return xp.negative(xp.sum(logs.weighted_log(xp, target, p), axis=-1))
 
 
@@ -54,7 +69,8 @@ operation(
             within=Condition(at_least=Decimal(0), at_most=Decimal(1)),
         )
     },
-    definition=of_logits,
+    definition=meant_of_logits,
+    stable=of_logits,
     algorithm="shifted: Σ t·(ln Σ exp(x − max x) − (x − max x))",
     differentiable=("x",),
     gradient_formula="g·(p_i·Σ t − t_i), p = softmax(x)",
@@ -68,7 +84,8 @@ operation(
     formula="loss = −Σ_i t_i·ln p_i, 0·ln 0 = 0; the p_i as they are, whatever their sum",
     inputs={"p": "(…, n), probabilities", "target": "(…, n), weights of the classes"},
     outputs=("loss",),
-    definition=of_probabilities,
+    definition=meant_of_probabilities,
+    stable=of_probabilities,
     algorithm="−Σ t·ln p, 0 where t is 0",
     differentiable=("p",),
     gradient_formula="−g·t_i/p_i",

@@ -15,6 +15,12 @@ BASE: Final = Parameter("e", "of the logarithm: nats, or bits", choices=("e", 2)
 
 def meant(xp: Any, p: Any, base: Written) -> Any:
     """Return −Σ p·log p, 0·log 0 = 0; the p are taken as they are, whatever their sum."""
+    inside = xp.where(xp.equal(p, xp.scalar(0)), xp.scalar(1), p)
+    return -xp.sum(p * (xp.log(inside) if base == "e" else xp.log2(inside)), axis=-1)
+
+
+def without_zeros(xp: Any, p: Any, base: Written) -> Any:
+    """Return −Σ p·log p, 0 where p is 0."""
     log = xp.log if base == "e" else xp.log2
     return xp.negative(xp.sum(logs.product(xp, p, log, p), axis=-1))
 
@@ -27,6 +33,7 @@ operation(
     outputs=("entropy",),
     parameters={"base": BASE},
     definition=meant,
+    stable=without_zeros,
     algorithm="−Σ p·log p, 0 where p is 0",
     differentiable=("p",),
     gradient_formula="−g·(ln p_i + 1)/ln base, and 0 where p_i = 0, as of a term left out",
@@ -56,7 +63,7 @@ for _name in ("plus_1e15", "plus_1e12", "plus_1e9", "clip_1e7"):
 @formulation("entropy", "guarded", title="−Σ p·log p, 0 where p is 0", needs=NEEDS)
 def guarded(xp: Any, p: Any, base: Written = "e") -> Thunk:
     """Change nothing but 0·log 0; logarithms to the base that is asked for."""
-    return lambda: meant(xp, p, base)
+    return lambda: without_zeros(xp, p, base)
 
 
 @formulation(

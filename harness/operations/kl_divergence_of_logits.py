@@ -19,6 +19,20 @@ def _log_softmax(xp: Any, x: Any) -> Any:
 
 
 def meant(xp: Any, x: Any, z: Any) -> Any:
+    """Return Σ p·(x − z) − ln Σ exp(x) + ln Σ exp(z), p = exp(x)/Σ exp(x); x, z less their largest.
+
+    So what is exactly 0 comes out as 0, and a term whose p is 0 is left out.
+    """
+    a, b = (v - xp.detach(xp.max(v, axis=-1, keepdims=True)) for v in (x, z))
+    of_x, of_z = xp.sum(xp.exp(a), axis=-1, keepdims=True), xp.sum(xp.exp(b), axis=-1, keepdims=True)
+    p = xp.exp(a) / of_x
+    nothing, zero = xp.equal(p, xp.scalar(0)), xp.scalar(0)
+    apart = p * (xp.where(nothing, zero, a) - xp.where(nothing, zero, b))
+    logarithms = xp.reshape(xp.log(of_x) - xp.log(of_z), x.shape[:-1])
+    return xp.sum(apart, axis=-1) - logarithms
+
+
+def of_log_shares(xp: Any, x: Any, z: Any) -> Any:
     """Return Σ p·(ln p − ln q), 0 where p is 0; logarithms of shares, which underflow nowhere."""
     log_p, log_q = _log_softmax(xp, x), _log_softmax(xp, z)
     return xp.sum(logs.product(xp, xp.exp(log_p), xp.subtract, log_p, log_q), axis=-1)
@@ -31,6 +45,7 @@ operation(
     inputs={"x": "(…, n), logits of p", "z": "the same shape, logits of q"},
     outputs=("divergence",),
     definition=meant,
+    stable=of_log_shares,
     algorithm="the two shifted log-softmaxes, Σ exp(ln p)·(ln p − ln q)",
     differentiable=("x", "z"),
     gradient_formula="∂x: g·p_i·(ln p_i − ln q_i − D); ∂z: g·(q_i − p_i)",
@@ -44,7 +59,7 @@ operation(
 )
 def log_softmax(xp: Any, x: Any, z: Any) -> Thunk:
     """Take logarithms of no share."""
-    return lambda: meant(xp, x, z)
+    return lambda: of_log_shares(xp, x, z)
 
 
 def _register(name: str, title: str, change: Callable[[Any, Any], Any]) -> None:
