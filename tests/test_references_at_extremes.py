@@ -245,6 +245,28 @@ def _with_bound(operation: Any, bound: np.ndarray) -> Any:
     return replace(operation, bound=lambda *_: {"y": bound})
 
 
+# ---- a posterior that is nearly certain ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+def test_a_certain_posterior_is_known_to_be(dtype: str) -> None:
+    """600 flips: in 16 bits scores are off by more than 1, but not by as much as they lie apart."""
+    row = DTYPES[dtype]
+    inputs = {"prior": np.array([0.5, 0.5]), "likelihoods": np.tile([0.75, 2.0**-6], (600, 1))}
+    problem = ExactProblem("bayes_posterior", inputs, {}, row)
+    operation = OPERATIONS["bayes_posterior"]
+    assert operation.bound is not None
+    reference = operation.reference(problem)
+    compute = dtype if dtype in ("float64", "float32") else "float32"
+    allowed = operation.bound(problem, reference, Precision.of(row, compute))["y"]
+    u = float(row.storage.unit_roundoff)
+    assert 2 ** allowed[0] <= 4 * u + 8 * float(row.storage.min_subnormal)
+    # what the algorithm makes of the scores, whatever of them rounding has moved by 600 times u of each log
+    for share in (0.0, 1.0):
+        gap = 600 * math.log(48) * (1 - 2 * 8 * u * share)
+        assert abs(1 / (1 + math.exp(-max(gap, 0.0))) - 1) <= 2 ** allowed[0]
+
+
 # ---- entropy of a softmax that saturates ------------------------------------------------------------------
 
 

@@ -43,6 +43,9 @@ def _posterior_and_error(problem: ExactProblem, precision: Precision) -> tuple[F
     to all, its rounding u·|gap| and the exponential's are not: η_j = θ_j + (gap_j + 6)u. The sum of
     exponentials is within e^η̄, Σ p e^η = e^η̄, and p̂ within p·(e^(η + η̄ + (h+1)u) − 1) + (h+1)ω, be p too
     small for float64 or not; and both are at most 1. A prior or a likelihood of 0 makes a p of 0, exactly.
+
+    Whatever the scores are, the p̂ sum to 1 within e^((h+1)u) and (h+1)ω: none is off by more than the others
+    together, and that. So a posterior that is nearly certain is known to be.
     """
     import numpy as np
 
@@ -61,7 +64,10 @@ def _posterior_and_error(problem: ExactProblem, precision: Precision) -> tuple[F
         common = np.log(np.sum(np.exp(log_p + eta))) + count * max(precision.u_out, precision.u_acc)
         moved = np.where(p > 0, p * np.expm1(eta + common), np.exp(log_p + eta + common))
         error = moved + count * float(precision.format.min_subnormal)
-        return p, np.where(certain, 0.0, np.minimum(error, 1.0 + precision.u_out))
+        error = np.where(certain, 0.0, np.minimum(error, 1.0 + precision.u_out))
+        off = np.expm1(count * max(precision.u_out, precision.u_acc))
+        others = np.sum(error) - error + off + count * float(precision.format.min_subnormal)
+        return p, np.where(certain, 0.0, np.minimum(error, others * (1 + 2.0**-40)))
 
 
 def bound(problem: ExactProblem, reference: Reference, precision: Precision) -> Mapping[str, Floats]:
@@ -132,8 +138,8 @@ operation(
     bound=bound,
     gradient_bound=gradient_bound,
     bound_formula=(
-        "p·(e^(η + η̄ + (h+1)u) − 1) + (h+1)ω, at most 1: η = θ + (gap + 6)u, e^η̄ = Σ p·e^η, θ what the "
-        "standard model allows ln prior + Σ ln L"
+        "p·(e^(η + η̄ + (h+1)u) − 1) + (h+1)ω, at most 1, and at most that of the others, e^((h+1)u) − 1 and "
+        "(h+1)ω: η = θ + (gap + 6)u, e^η̄ = Σ p·e^η, θ what the standard model allows ln prior + Σ ln L"
     ),
     gradient_bound_formula=(
         "(e·|g_j − m| + (p+e)·Δm + 8u(p+e)(|g_j| + Σ|g|(p+e)))/x_j, e that of p, m = Σ g·p and "
