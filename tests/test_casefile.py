@@ -404,7 +404,7 @@ ADDED = [
 def test_a_mistake_is_told_at_its_place(
     problems: Problems, write: Write, added: str, line: int, column: int, message: str, hint: str | None
 ) -> None:
-    write("1\n", "data/x.csv")
+    write("c\n1\n", "data/x.csv")
     found = problems(PLAIN + added + "\n")
     assert len(found) == 1, found
     assert found[0][:2] == (line, column)
@@ -652,6 +652,43 @@ def test_a_rule_only_on_an_output_leaves_the_others_open(problems: Problems) -> 
         + "expect: [{output: x, breaks: maybe}, {outcome: ok}]\n"
     )  # fmt: skip
     assert problems(text) == []
+
+
+def test_a_column_may_be_an_axis(write: Write, problems: Problems) -> None:
+    write("alpha,beta\n1,2\n", "data.csv")
+    case = PLAIN.replace("n: [4, 8]", "n: [4, 8], c: [alpha, gamma]")
+    found = problems(
+        case
+        + "differentiate: {with_respect_to: [x], cotangent: {recipe: file, path: data.csv, column: $c}}\n"
+    )
+    assert [message for *_, message, _ in found] == ["data.csv has no column 'gamma'"]
+
+
+COLUMNS = [
+    ("alpha,beta\n1,2\n", "alpha", None),
+    ("alpha,beta\n1,2\n", "alhpa", ("data.csv has no column 'alhpa'", "did you mean 'alpha'?")),
+    (
+        "alpha;beta\n1;2\n", "beta",
+        ("data.csv has no column 'beta'", "is this file separated by semicolons? commas are wanted"),
+    ),
+    ("\ufeff alpha , beta\n", "beta", None),
+    ("", "a", ("data.csv holds no data", "the first line names the columns, the others are rows")),
+    ('"a', "a", ("data.csv cannot be read as CSV: unexpected end of data", None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "column", "told"), COLUMNS)
+def test_columns_that_a_file_does_not_have_are_told_at_their_place(
+    write: Write, problems: Problems, content: str, column: str, told: tuple[str, str | None] | None
+) -> None:
+    write(content, "data.csv")
+    case = "case: a\ntitle: t\ntopic: t\noperation: softmax\n"
+    made = f"inputs: {{x: {{recipe: file, path: data.csv, column: {column}}}}}\n"
+    plain = "inputs: {x: {recipe: normal, shape: [2]}}\n"
+    certified = f"published: {{p: {{file: data.csv, column: {column}, digits: 3}}}}\n"
+    for text, line, places in ((made, 5, (34, 52)), (plain + certified, 6, (23, 41))):
+        place = places["no column" in told[0]] if told else 0
+        assert problems(case + text) == ([] if told is None else [(line, place, *told)])
 
 
 def test_parameters_may_be_axes(one: Callable[[str], Case]) -> None:

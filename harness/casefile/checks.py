@@ -211,7 +211,8 @@ def _published(exam: Examination) -> tuple[Published, ...]:
         if exam.operation is not None:
             kind = f"output of {exam.operation.name}"
             exam.known(path, output, exam.outputs, kind, key=True)
-        checker.file((*path, "file"), form.file)
+        if checker.file((*path, "file"), form.file):
+            checker.column((*path, "file"), form.file, (*path, "column"), form.column)
         made.append(Published(output, form.file, form.column, form.digits))
     return tuple(made)
 

@@ -10,6 +10,7 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.casefile.coordinates import axis_groups
+from harness.casefile.csv_header import check_column, columns_of
 from harness.casefile.tree import Steps
 from harness.errors import InputError, did_you_mean
 from harness.model import AxisReference, InputSpec, Written, format_written
@@ -44,8 +45,20 @@ class InputChecker:
             if key in recipe.arguments and self._known_axes(value):
                 self._argument((*path, key), recipe, key, value, earlier)
         if len(self.exam.diagnostics) == before and self._known_axes(arguments):
+            if recipe.name == "file":
+                self._columns_of_recipe(path, arguments)
             self._elements(path, recipe, spec)
         return spec
+
+    def _columns_of_recipe(self, path: Steps, arguments: Mapping[str, Any]) -> None:
+        """Check that a CSV file has the columns that an input takes, at every value of the axes in it."""
+        for values in self._axis_values(references_in(arguments)):
+            made = {key: substituted(value, values) for key, value in arguments.items()}
+            named = [((*path, "column"), made["column"])] if "column" in made else []
+            listed = made.get("columns", ())
+            named += [((*path, "columns", i), name) for i, name in enumerate(listed)]
+            if not all(self.column((*path, "path"), made["path"], place, name) for place, name in named):
+                return
 
     def _known_axes(self, value: Any) -> bool:
         return all(self.exam.axis(name) is not None for name in references_in(value))
@@ -84,14 +97,14 @@ class InputChecker:
 
     # ---- files and sizes ---------------------------------------------------------------------------
 
-    def file(self, path: Steps, name: str) -> None:
-        """Check that a file lies in the folder of the case, through symbolic links as well."""
+    def file(self, path: Steps, name: str) -> bool:
+        """Return whether a file lies in the folder of the case, also through symbolic links; else say so."""
         folder = self.exam.folder
         hint = f"name a file below {PurePath(self.exam.shown).parent}"
         posix, windows = PurePosixPath(name), PureWindowsPath(name)
         if posix.is_absolute() or windows.drive or windows.root or ".." in (*posix.parts, *windows.parts):
             self.exam.error(path, f"path {name!r} leaves the folder of the case", hint)
-            return
+            return False
         found = folder / name
         try:
             resolved = found.resolve()
@@ -99,8 +112,27 @@ class InputChecker:
                 self.exam.error(path, f"path {name!r} leaves the folder of the case by a symbolic link", hint)
             elif not resolved.is_file():
                 self.exam.error(path, f"file {name!r} does not exist", hint)
+            else:
+                return True
         except (OSError, RuntimeError, ValueError) as error:
             self.exam.error(path, f"path {name!r} cannot be followed: {error}", hint)
+        return False
+
+    def column(self, path: Steps, name: str, place: Steps, column: str) -> bool:
+        """Check that a CSV file, of which `file` found nothing wrong, has a column; `place` names it."""
+        if not name.lower().endswith(".csv"):
+            return True
+        try:
+            header = columns_of(self.exam.folder / name, name)
+        except InputError as error:
+            self.exam.error(path, error.message, error.hint)
+            return False
+        try:
+            check_column(header, column, name)
+        except InputError as error:
+            self.exam.error(place, error.message, error.hint)
+            return False
+        return True
 
     def _elements(self, path: Steps, recipe: Recipe, spec: InputSpec) -> None:
         """Refuse an input that is too large at any value of its axes."""
