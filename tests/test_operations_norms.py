@@ -370,6 +370,15 @@ def test_the_bound_of_layer_norm_is_that_of_its_formula() -> None:
     )  # a rounding more of the mean's sum and quotient
 
 
+def test_costs_count_the_entries_that_are_read_and_the_rows_that_are_written() -> None:
+    shape, itemsize = (3, 4), 8
+    cosine, normal = (OPERATIONS[n].cost for n in ("cosine_similarity", "normalize"))
+    assert cosine is not None
+    assert normal is not None
+    assert cosine({"x": shape, "y": shape}, {}, itemsize).bytes == (12 + 12 + 3) * itemsize
+    assert normal({"x": shape}, {}, itemsize).bytes == (12 + 12) * itemsize
+
+
 def test_epsilons_are_those_of_torch_unless_given() -> None:
     functional = pytest.importorskip("torch").nn.functional
     for operation, name in (("layer_norm", "eps"), ("normalize", "eps")):
