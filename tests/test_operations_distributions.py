@@ -11,6 +11,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.formats import DTYPES, Precision
+from harness.operations import normal_family
 from tests.judged import Judged
 
 FORMATS = ("float64", "float32", "bfloat16", "float16")
@@ -33,6 +34,17 @@ def cdf(x: Any) -> Any:
 def density(x: Any, mean: Any = 0, deviation: Any = 1) -> Any:
     z = (x - mean) / deviation
     return mpmath.exp(-z * z / 2) / (deviation * mpmath.sqrt(2 * mpmath.pi))
+
+
+def test_constants_of_pi_and_two_are_right_to_fifty_digits() -> None:
+    with mpmath.workdps(60):
+        for given, exact in (
+            (normal_family.SQRT_HALF, mpmath.sqrt(0.5)),
+            (normal_family.TWO_PI, 2 * mpmath.pi),
+            (normal_family.ROOT_TWO_PI, mpmath.sqrt(2 * mpmath.pi)),
+            (normal_family.HALF_LOG_TWO_PI, mpmath.log(2 * mpmath.pi) / 2),
+        ):
+            assert abs(mpmath.mpf(str(given)) / exact - 1) < mpmath.mpf(10) ** -49
 
 
 X = np.linspace(-30, 30, N)

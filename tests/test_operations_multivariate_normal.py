@@ -60,8 +60,9 @@ def test_exact_factors_multiply_to_the_covariance() -> None:
 
 
 def test_a_factorisation_is_allowed_twenty_times_what_its_size_makes_of_a_rounding() -> None:
-    """Twice 10·d·u·‖Σ‖: of the factors, and of what is done with them."""
-    assert covariance_roots.backward_error_bound(3, 2.0**-24, 5.0) == 20 * 3 * 2.0**-24 * 5
+    """Twice 10·d·u·‖Σ‖: of the factors, and of what is done with them; from d = 7 on the theorem's 3d + 1."""
+    for d, factor in ((3, 20), (6, 20), (7, 22), (30, 91)):
+        assert covariance_roots.backward_error_bound(d, 2.0**-24, 5.0) == factor * d * 2.0**-24 * 5
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -12,7 +12,7 @@ _SCORES: Final = "scores are rounded in the exponent: d·u·Σ|q||k| of each wei
 _SUMS: Final = "sums of n and of d products that cancel, of weights whose scores are rounded in the exponent"
 _SPREADS: Final = "log₂n + 18 additions of a blocked sum and 7 roundings, and what the mean is off by"
 _SCORE_OF_LOGARITHMS: Final = "8u of each logarithm, n·u·Σ of them, in the exponent of each weight"
-_FACTORS: Final = "20·d·u·‖Σ‖ of whatever factorisation, times what Σ⁻¹ makes of it"
+_FACTORS: Final = "max(20, 3d + 1)·d·u·‖Σ‖ of whatever factorisation, times what Σ⁻¹ makes of it"
 _FROM_ABOVE: Final = "a measurement, judged from one side: more bits, or smaller numbers, are no fault"
 
 FACTOR_ALLOWED: Final = {
@@ -43,7 +43,7 @@ FACTOR_ALLOWED: Final = {
     "matmul_precision/rounding_error": "a quarter of a unit is exact, and a half is allowed",
     "mle_bernoulli/p": "(n + 7)·u: a sum of n flips, or six roundings of the score and its last bracket",
     "mle_normal/variance": "(n + 10)·u: a sum of n squares, or the root of the score that it makes",
-    "mutual_information/information": "10u·Σ p·|ln(p/m)| and 9u·Σ|d|, of terms that cancel",
+    "mutual_information/information": "10u·Σ p·|ln(p/m)|, 9u·Σ|d| and 75u² of all p, of terms that cancel",
     "scaled_cast/y": "it goes through 8 bits: half a unit of theirs is 2⁻⁴ of the value",
     "mvn_log_density/y": _FACTORS,
     "mvn_log_density, gradient/grad_x": _FACTORS,
