@@ -96,6 +96,11 @@ class Honest:
         p = self.prepared
         return {} if p.operation.bound is None else p.operation.bound(p.exact, p.reference, self.precision)
 
+    @property
+    def promised(self) -> bool:
+        """Whether anything is: a bound that is infinite throughout judges nothing."""
+        return all(np.size(b) == 0 or not np.isposinf(b).all() for b in self.bounds.values())
+
     @cached_property
     def operation(self) -> Operation:
         """The operation, with a bound that is computed once."""
@@ -216,7 +221,7 @@ class Planter:
                 if isinstance(honest, Honest):
                     refused = []
                     findings.honest.append(f"{cell.problem}: {cell.formulation}")
-                    if not honest.prepared.reference.undecided:  # there is no verdict on what is undecided
+                    if not honest.prepared.reference.undecided and honest.promised:  # else no verdict
                         yield honest
                     break
                 refused.append(f"{cell.problem}, {cell.formulation}: {honest}")

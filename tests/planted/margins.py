@@ -37,8 +37,6 @@ FACTOR_ALLOWED: Final = {
     "masked_attention, gradient/grad_q": _SUMS,
     "masked_attention, gradient/grad_k": _SUMS,
     "masked_attention, gradient/grad_v": _SUMS,
-    "matmul_precision/input_bits": _FROM_ABOVE,
-    "matmul_precision/product_bits": _FROM_ABOVE,
     "matmul_precision/accumulator_bits": _FROM_ABOVE,
     "matmul_precision/rounding_error": "a quarter of a unit is exact, and a half is allowed",
     "mle_bernoulli/p": "(n + 7)·u: a sum of n flips, or six roundings of the score and its last bracket",
