@@ -186,3 +186,17 @@ def test_a_kernel_steers_no_terminal_and_forges_no_line(
     journal = (made / "loud-text" / "journal.jsonl").read_text()
     assert journal.count("\\u001b[2J") == 4  # what the kernel said is kept as it was
     assert r"\\x1b\[2J" in (made / "loud-text" / "summary.md").read_text()
+
+
+def test_known_defects_are_told_below_the_verdict_and_above_what_failed() -> None:
+    from harness.cli.summary import verdict_lines
+    from tests.synthetic_run import example_run, softmax_rows
+
+    rows = softmax_rows()
+    rows[5] |= {"reason": "fixed_upstream: numpy#8775 no longer shows: outcome ok"}
+    rows[6] |= {"reason": "known defect pytorch#31829: outcome zeroed"}
+    rows[7] |= {"verdict": "fail", "reason": "outcome zeroed, expected ok"}
+    lines = [line.split(":")[0] for line in verdict_lines(example_run(rows))]
+    assert lines[1].startswith("  fixed upstream  ")
+    assert lines[2] == "known defects of libraries that still show"
+    assert lines[3].startswith("  fail ")
