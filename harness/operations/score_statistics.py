@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import InputError
 from harness.model import Written
 from harness.operations import attention_family as family
-from harness.operations.shifted_exponentials import LOG_ULP, at_least_single
+from harness.operations.shifted_exponentials import LOG_ULP
+from harness.operations.widening import at_least_single
 from harness.registry import Cost, ExactProblem, Operation, formulation, register_operation
 
 if TYPE_CHECKING:
