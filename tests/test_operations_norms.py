@@ -345,6 +345,10 @@ def test_rows_whose_quotient_by_epsilon_is_beyond_the_format_are_divided_by_epsi
     assert_right(case, "scaled", "numpy")
     exact = case.reference.outputs["y"].to_float64()
     np.testing.assert_allclose(exact, [[4.940656458412465e-312, 9.88131291682493e-312]], rtol=1e-11)
+    bound = case.operation.bound
+    assert bound is not None
+    allowed = bound(case.problem, case.reference, Precision.of(DTYPES["float64"], "float64"))["y"]
+    assert np.all(allowed <= -1074 + 5)  # some roundings, each of a smallest number
 
 
 def test_an_epsilon_that_the_format_lacks_is_none() -> None:
@@ -360,16 +364,20 @@ def test_an_epsilon_that_the_format_lacks_is_none() -> None:
 # ---- refusals -------------------------------------------------------------------------------------------
 
 
-def test_the_bound_of_layer_norm_is_that_of_its_formula() -> None:
-    """Of ±1, n = 4: 3u the mean, 1u x − m̂, θ/2 = 4½u the variance, 2u the inverse root, 1u the product."""
-    case = judged("layer_norm", "float64", [[1.0, -1.0, 1.0, -1.0]], epsilon=0)
-    precision = Precision.of(DTYPES["float64"], "float64")
+@pytest.mark.parametrize(("dtype", "p"), [("float64", 53), ("float32", 24)])
+def test_the_bound_of_layer_norm_is_that_of_its_formula(dtype: str, p: int) -> None:
+    """Of ±1, n = 4: 3u the mean, 1u x − m̂, θ/2 = 4½u the variance, 2u the inverse root, 1u the product.
+
+    And 2⁻⁵¹ for float64's arithmetic, which are 4u of its own: 1 + u is 1 there, and (1 + u)⁶ − 1 is not 0.
+    """
+    case = judged("layer_norm", dtype, [[1.0, -1.0, 1.0, -1.0]], epsilon=0)
+    precision = Precision.of(DTYPES[dtype], dtype)
     bound = case.operation.bound
     assert bound is not None
-    allowed = np.exp2(bound(case.problem, case.reference, precision)["y"]) / 2.0**-53
-    assert np.all(
-        (allowed >= 11.5 - 1e-9) & (allowed <= 14)
-    )  # a rounding more of the mean's sum and quotient
+    allowed = np.exp2(bound(case.problem, case.reference, precision)["y"]) * 2.0**p
+    least = 11.5 + 2.0 ** (p - 51)
+    # beyond it the mean's quotient, and what 1/√w − 1 is rounded to
+    assert np.all((allowed >= least * (1 - 1e-9)) & (allowed <= least + 2))
 
 
 def test_costs_count_the_entries_that_are_read_and_the_rows_that_are_written() -> None:

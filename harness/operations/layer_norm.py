@@ -17,6 +17,7 @@ with h = g·r − d·(s·r³/n), r = 1/√(v + ε) and s = Σ g·d.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -69,7 +70,7 @@ def _centred_and_scale(problem: ExactProblem, errors: RunningErrors) -> tuple[El
         centred = centred - np.mean(centred, axis=-1, keepdims=True)  # of m − m̂, in float64 here
         d = Elements(centred, errors.subtract(x, mean).error)
         w = np.mean(centred**2, axis=-1, keepdims=True) + epsilon.value
-        theta = (1 + errors.u) ** 6 * (1 + (n - 1) * errors.u_acc) - 1 + FLOAT64
+        theta = math.expm1(6 * math.log1p(errors.u) + math.log1p((n - 1) * errors.u_acc)) + FLOAT64
         lost = epsilon.error + 2 * errors.least
         low = np.maximum(w * (1 - theta) - lost, 0.0)
         high = (w + mean.error**2 + lost) * (1 + theta)
