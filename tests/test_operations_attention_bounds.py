@@ -234,12 +234,36 @@ def of_statistics(problem: ExactProblem, cell: tuple[str, str]) -> tuple[float, 
     epsilon = (count * t.acc + 2 * t.u) * (rms + r)
     # A square that underflows, and the result that does, lose ω each.
     variance = math.exp(count * t.acc + 6 * t.u) * ((deviation + r) ** 2 + epsilon**2) - deviation**2
-    logarithm = t.gap + t.log_sum  # |ln p|
-    rho = (2 * 4 + 4) * t.u + (m + t.n) * t.acc  # a logarithm is good to 4 ulp
-    raised = np.exp(t.eta + rho + t.u * t.gap) * (logarithm + t.eta + t.u * t.gap)
-    entropy = (t.p * (raised - logarithm)).sum(axis=1).mean()
+    entropy = np.mean([of_a_row(t, i, m) for i in range(m)])
     lost = t.n * t.omega * (abs(math.log(t.omega)) + 1)
     return float(variance + 2 * t.omega), float(entropy + lost)
+
+
+def of_a_row(t: Terms, i: int, m: int) -> float:
+    """What a row's entropy may be off by: moved scores, weights of all keys but the largest, and its own."""
+    top = int(np.argmin(t.gap[i]))
+    rest = [j for j in range(t.n) if j != top]
+    delta = min(float(t.delta[i, 0]), 700.0)
+    a = min(float(t.eta[i, 0]), 700.0) - 2 * delta
+    with np.errstate(over="ignore"):
+        grown = float(np.exp(2 * delta))
+        logarithm = t.gap[i] + t.log_sum[i, 0]  # |ln p|
+        scores = 2 * delta * grown * sum(t.p[i, j] * (t.gap[i, j] + 2 * delta) for j in rest)
+
+        # p grows by e^2Δ, |ln p| by 2Δ; (e^θ − 1)·|ln p| + e^θ·θ for θ = a + u·g
+        weights = 0.0
+        for j in rest:
+            theta = a + t.u * t.gap[i, j]
+            weights += t.p[i, j] * (np.expm1(theta) * (logarithm[j] + 2 * delta) + np.exp(theta) * theta)
+        against = grown * sum(np.exp((t.u - 1) * t.gap[i, j]) for j in rest)  # R of moved, rounded scores
+        theta = min(a, 6 * np.exp(a) * against)
+        own = min(t.p[i, top] * grown, 1.0)
+        own *= np.expm1(theta) * min(logarithm[top] + 2 * delta, against) + np.exp(theta) * theta
+        moved_by = scores + grown * weights + own
+        rho = (2 * 4 + 4) * t.u + (m + t.n) * t.acc  # a logarithm is good to 4 ulp
+        found = moved_by + np.expm1(rho) * ((t.p[i] * logarithm).sum() + moved_by)
+        beta = (t.n - 1) * t.acc + 5 * t.u - math.log(1 - t.n * t.omega / 2)
+        return float(min(found, math.exp(beta + rho) * (math.log(t.n) + 2 * beta)))
 
 
 STATISTICS: dict[str, tuple[tuple[int, int, int], float, dict[str, Any]]] = {
