@@ -53,6 +53,15 @@ def of_pair(hi: float, lo: float, exponent: int) -> ReferenceArray:
     return ReferenceArray(np.array([FINITE], np.uint8), *parts)
 
 
+def test_beside_a_tie_the_leading_part_decides() -> None:
+    """√(4 − 2⁻⁵¹) = 2 − 2⁻⁵³ − 2⁻¹⁰⁸…: 106 bits cannot tell it from the middle of 2 − 2⁻⁵² and 2."""
+    with ctx.workprec(300):
+        root = ReferenceArray.from_balls([arb(4 - 2.0**-51).sqrt()], (1,))
+    assert root.lo[0] == 2.0**-53
+    assert root.round_to(FORMATS["float64"]).tolist() == [2 - 2.0**-52]
+    assert root.to_float64().tolist() == [2 - 2.0**-52]
+
+
 @given(st.lists(st.floats(), max_size=20))
 def test_float64_values_come_back_bit_for_bit(values: list[float]) -> None:
     array = np.array(values, np.float64)

@@ -203,11 +203,6 @@ class ReferenceArray:
 
     def to_float64(self) -> Floats:
         """Return the elements rounded once to float64; NaN where undefined or undecided."""
-        ordinary = (self.kind != FINITE) | ((self.exponent >= -1022) & (self.exponent <= 1023))
-        if np.all(ordinary):  # |lo| ≤ ulp(hi)/2: hi is the rounded sum
-            with np.errstate(over="ignore"):
-                value = np.asarray(np.ldexp(self.hi, self.exponent), np.float64)
-            return self._by_class(value, infinite=np.inf, zero=0.0, signed=True)
         return self.round_to(FORMATS["float64"])
 
     def round_to(self, fmt: NumberFormat) -> Floats:
@@ -216,6 +211,10 @@ class ReferenceArray:
         Overflow and infinities become what the format has for them.
         """
         rounded = np.asarray(round_pair(fmt, self.hi, self.lo, self.exponent))
+        if fmt.precision == FORMATS["float64"].precision:  # hi was rounded from all that was known of y: lo
+            normal = (self.exponent >= fmt.exponent_min) & (self.exponent <= 1023)  # may have become a tie
+            own = np.ldexp(self.hi, np.clip(self.exponent, -1022, 1023).astype(np.int64))
+            rounded = np.where(normal, own, rounded)
         special = self._by_class(np.zeros(self.shape), infinite=np.inf, zero=0.0, signed=True)
         special = np.asarray(round_array(fmt, special))
         return np.where(self.kind == FINITE, rounded, special)
