@@ -67,3 +67,12 @@ def test_that_of_a_scalar_may_be_a_list_of_one(made: Callable[..., Operation]) -
     own = made(lambda xp, x: xp.sum(x), None).differentiated(("x",))
     for shape in ((), (1,)):
         assert own.reference(problem(X, np.ones(shape))).outputs["grad_x"].to_float64().tolist() == [1, 1, 1]
+
+
+def test_costs_are_those_of_the_largest_input() -> None:
+    """Inputs of 12 and 3 numbers and a result of 4: 5 operations for each of 12, 19 numbers of 8 bytes."""
+    shapes = {"x": (4, 3), "scale": (3,)}
+    found = definition.per_entry(5, definition.rows)(shapes, {}, 8)
+    assert (found.flops, found.bytes) == (60, 152)
+    assert definition.per_entry(1)(shapes, {}, 1).bytes == 12 + 3 + 12
+    assert definition.per_entry(1, definition.one)(shapes, {}, 1).bytes == 12 + 3 + 1

@@ -34,8 +34,6 @@ def certified_values(
     inputs: Sequence[Floats],
     parameters: Mapping[str, Any],
     fmt: NumberFormat,
-    *,
-    scales: Sequence[Any] = (),
 ) -> list[ReferenceArray]:
     """Return the outputs of a definition, certified.
 
@@ -44,7 +42,6 @@ def certified_values(
     inputs : float64 arrays, exact.
     parameters : by name, exact.
     fmt : the format of the outputs, whose last place decides when a radius is small enough.
-    scales : for each output None, or an array broadcastable to it: 2⁻¹⁰·u·scale is small enough as well.
     """
     exact = [Leaf(x) for x in inputs]
 
@@ -52,7 +49,7 @@ def certified_values(
         tape = Tape(ExactNamespace())
         return _values(definition(tape, *map(tape.variable, exact), **parameters))
 
-    return _certified(evaluate, fmt, scales)
+    return _certified(evaluate, fmt)
 
 
 def certified_gradients(
@@ -62,8 +59,6 @@ def certified_gradients(
     cotangent: Floats,
     wanted: Sequence[int],
     fmt: NumberFormat,
-    *,
-    scales: Sequence[Any] = (),
 ) -> list[ReferenceArray]:
     """Return the gradients of Σ cotangent·y for the inputs at the positions `wanted`, y the first output.
 
@@ -81,7 +76,7 @@ def certified_gradients(
         g = Leaf(np.reshape(cotangent, first.shape)).objects
         return _values(tuple(tape.gradients(first, g, [nodes[place] for place in wanted])))
 
-    return _certified(evaluate, fmt, scales)
+    return _certified(evaluate, fmt)
 
 
 def _values(found: Any) -> list[Objects]:
@@ -90,9 +85,7 @@ def _values(found: Any) -> list[Objects]:
     return [value.objects if isinstance(value, Leaf) else np.asarray(value, object) for value in values]
 
 
-def _certified(
-    evaluate: Callable[[], list[Objects]], fmt: NumberFormat, scales: Sequence[Any]
-) -> list[ReferenceArray]:
+def _certified(evaluate: Callable[[], list[Objects]], fmt: NumberFormat) -> list[ReferenceArray]:
     bits = START_BITS
     while True:
         last = bits >= CAP_BITS
@@ -103,10 +96,7 @@ def _certified(
             if last:
                 raise
         else:
-            wide = [
-                ~holds(part, fmt, _enough(scale, fmt, part.shape))
-                for part, scale in zip(found, [*scales, *[None] * (len(found) - len(scales))], strict=True)
-            ]
+            wide = [~holds(part, fmt) for part in found]
             if not any(part.any() for part in wide):
                 return found
             if last:
@@ -114,15 +104,6 @@ def _certified(
                     part.kind[where] = UNDECIDED
                 return found
         bits = min(2 * bits, CAP_BITS)
-
-
-def _enough(scale: Any, fmt: NumberFormat, shape: tuple[int, ...]) -> Any:
-    from harness.reference.certify import RADIUS_LOG2
-
-    if scale is None:
-        return -np.inf
-    with np.errstate(divide="ignore"):
-        return np.broadcast_to(np.log2(np.asarray(scale, np.float64)) - fmt.precision + RADIUS_LOG2, shape)
 
 
 def _elements(objects: Objects) -> ReferenceArray:
